@@ -1,0 +1,1 @@
+"""Where bytes live: the workspace of stages, subject shards, releases and their verification."""

@@ -1,0 +1,256 @@
+"""The workspace: stages write once, and a stage's output appears only when it is whole.
+
+    <workspace>/stages/<stage>/<key>/record.json            what is current; replaced atomically
+    <workspace>/stages/<stage>/<key>/<fingerprint>/…        the files that the record names
+    <workspace>/partial/…                                   work in progress; nothing reads it
+
+The fingerprint covers the stage's name, key, code version, settings and inputs, so running a stage again with the
+same ones is a no-op. A killed writer leaves only files under `partial/`, which the next writer of that stage removes.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from palm_data.store.atomic import file_sha256, flush_directory, flush_tree, write_bytes
+from schemas.errors import IntegrityError, StoreError
+from schemas.ids import Sha256
+
+_RECORD = "record.json"
+
+
+class OutputFile(BaseModel):
+    """One file of a stage's output."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Annotated[str, Field(description="Relative to the output's folder, forward slashes.")]
+    bytes: Annotated[int, Field(ge=0, description="Size, bytes.")]
+    sha256: Sha256
+
+
+class StageRecord(BaseModel):
+    """What a stage made for a key, from what."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: str
+    key: str
+    code_version: str
+    settings: dict[str, object]
+    inputs: Annotated[dict[str, str], Field(description="Name of each input → its digest.")]
+    fingerprint: Annotated[Sha256, Field(description="Digest of stage, key, code version, settings and inputs.")]
+    outputs: tuple[OutputFile, ...]
+
+    @property
+    def digest(self) -> str:
+        """Digest of the output's content alone: what a later stage names as its input."""
+        return _digest([[item.path, item.bytes, item.sha256] for item in self.outputs])
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class StageReport(BaseModel):
+    """What a person or an orchestrator wants to know of a stage's run for a key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: str
+    key: str
+    ran: Annotated[bool, Field(description="False: the same output was there already.")]
+    digest: Annotated[Sha256, Field(description="Digest of the output's content.")]
+    figures: Annotated[
+        dict[str, float | int | str | bool], Field(description="The output's figures.json, if it has one.")
+    ]
+    picture: Annotated[Path | None, Field(description="The output's picture.png, if it has one.")]
+
+
+class Workspace:
+    """A folder of stage outputs. Safe for several processes working on different keys, or racing for the same one."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    def keys(self, stage: str) -> list[str]:
+        """The keys that have a finished output of the stage, sorted."""
+        folder = self.root / "stages" / stage
+        return sorted(path.parent.name for path in folder.glob(f"*/{_RECORD}"))
+
+    def record(self, stage: str, key: str) -> StageRecord | None:
+        """The record of the current output, or None if the stage has not finished for this key.
+
+        Raises:
+            IntegrityError: if the record is not readable.
+        """
+        path = self._home(stage, key) / _RECORD
+        try:
+            return StageRecord.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            raise IntegrityError(
+                f"{path}: expected a stage record, found {error.error_count()} errors. Delete it to have the stage run again."
+            ) from error
+
+    def output(self, stage: str, key: str) -> Path:
+        """The folder with the current output.
+
+        Raises:
+            StoreError: if the stage has not finished for this key.
+        """
+        record = self.record(stage, key)
+        if record is None:
+            raise StoreError(
+                f"{self._home(stage, key)}: expected the output of stage {stage!r} for {key!r}, found none. Materialize it first."
+            )
+        return self._home(stage, key) / record.fingerprint
+
+    def require(self, stage: str, key: str) -> StageRecord:
+        """The record of the current output.
+
+        Raises:
+            StoreError: if the stage has not finished for this key.
+        """
+        record = self.record(stage, key)
+        if record is None:
+            raise StoreError(
+                f"{self._home(stage, key)}: expected the output of stage {stage!r} for {key!r}, found none. Materialize it first."
+            )
+        return record
+
+    def run_stage(
+        self,
+        stage: str,
+        key: str,
+        *,
+        code_version: str,
+        settings: Mapping[str, object],
+        inputs: Mapping[str, str],
+        work: Callable[[Path], None],
+    ) -> StageReport:
+        """Have `work` fill a fresh folder and make it the current output, unless the same output is there already.
+
+        `work` must be a function of its inputs and settings only. Its folder may hold hard links to other outputs.
+
+        By convention `work` leaves its figures in `figures.json` (a flat object) and one picture in `picture.png`;
+        the report carries both.
+
+        Raises:
+            StoreError: if `work` produced no file. Whatever `work` raises passes through, and the old output stays.
+        """
+        fingerprint = _digest([stage, key, code_version, dict(settings), dict(inputs)])
+        with self._lock(stage, key):
+            current = self.record(stage, key)
+            if current is not None and current.fingerprint == fingerprint and self._complete(current):
+                return self.report(current, ran=False)
+            partial = self._fresh_partial(stage, key)
+            try:
+                work(partial)
+                outputs = _describe(partial)
+                if not outputs:
+                    raise StoreError(f"stage {stage!r} for {key!r}: expected at least one output file, found none.")
+                record = StageRecord(
+                    stage=stage,
+                    key=key,
+                    code_version=code_version,
+                    settings=dict(settings),
+                    inputs=dict(inputs),
+                    fingerprint=fingerprint,
+                    outputs=outputs,
+                )
+                flush_tree(partial)
+                self._install(record, partial)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+        return self.report(record, ran=True)
+
+    def report(self, record: StageRecord, *, ran: bool) -> StageReport:
+        """The report of a finished output."""
+        folder = self._home(record.stage, record.key) / record.fingerprint
+        figures, picture = folder / "figures.json", folder / "picture.png"
+        return StageReport(
+            stage=record.stage,
+            key=record.key,
+            ran=ran,
+            digest=record.digest,
+            figures=json.loads(figures.read_bytes()) if figures.exists() else {},
+            picture=picture if picture.exists() else None,
+        )
+
+    def forget(self, stage: str, key: str) -> None:
+        """Remove a stage's output for a key, if there is one (used when a subject is withdrawn)."""
+        with self._lock(stage, key):
+            (self._home(stage, key) / _RECORD).unlink(missing_ok=True)
+            shutil.rmtree(self._home(stage, key), ignore_errors=True)
+
+    def _home(self, stage: str, key: str) -> Path:
+        for name in (stage, key):
+            if not name or name.startswith(".") or "/" in name or "\\" in name:
+                raise StoreError(f"workspace: expected a plain name, found {name!r}.")
+        return self.root / "stages" / stage / key
+
+    def _complete(self, record: StageRecord) -> bool:
+        folder = self._home(record.stage, record.key) / record.fingerprint
+        for item in record.outputs:
+            try:
+                if (folder / item.path).stat().st_size != item.bytes:
+                    return False
+            except OSError:
+                return False
+        return True
+
+    def _fresh_partial(self, stage: str, key: str) -> Path:
+        folder = self.root / "partial"
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(f"{stage}.{key}.*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        partial = folder / f"{stage}.{key}.{uuid.uuid4().hex}"
+        partial.mkdir()
+        return partial
+
+    def _install(self, record: StageRecord, partial: Path) -> None:
+        home = self._home(record.stage, record.key)
+        home.mkdir(parents=True, exist_ok=True)
+        final = home / record.fingerprint
+        if final.exists():  # an incomplete or forgotten output of the same fingerprint
+            (home / _RECORD).unlink(missing_ok=True)
+            shutil.rmtree(final)
+        partial.rename(final)
+        flush_directory(home)
+        write_bytes(home / _RECORD, record.model_dump_json(indent=1).encode())
+        for old in home.iterdir():
+            if old.is_dir() and old.name != record.fingerprint:
+                shutil.rmtree(old, ignore_errors=True)
+
+    @contextmanager
+    def _lock(self, stage: str, key: str) -> Iterator[None]:
+        """One writer per stage and key; the kernel releases the lock when a writer dies."""
+        self._home(stage, key)
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / f"{stage}.{key}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _describe(folder: Path) -> tuple[OutputFile, ...]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return tuple(
+        OutputFile(path=path.relative_to(folder).as_posix(), bytes=path.stat().st_size, sha256=file_sha256(path))
+        for path in paths
+    )

@@ -1,0 +1,1 @@
+"""Networks: keypoint detector, PALM-Net prior, personalisation, relighting, metrics, baselines. Nothing yet."""

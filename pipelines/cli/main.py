@@ -1,0 +1,38 @@
+"""The root of the `palm` command."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.console import configure_logs, console
+from schemas.errors import PalmError
+from schemas.version import VERSION
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.callback()
+def root(
+    *,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+    json_logs: Annotated[bool, typer.Option("--json-logs", help="Log JSON lines.")] = False,
+) -> None:
+    """PALM: raw 3dMD hand captures in, a versioned and verified dataset out."""
+    configure_logs(verbose=verbose, json_lines=json_logs)
+
+
+@app.command()
+def version() -> None:
+    """Print the version of the code."""
+    console.print(VERSION)
+
+
+def main() -> None:
+    """Run the command; an expected error is one message and exit code 1, not a traceback."""
+    try:
+        app()
+    except PalmError as error:
+        console.print(f"[bold red]palm:[/] {type(error).__name__}: ", end="")
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)

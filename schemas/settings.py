@@ -1,0 +1,121 @@
+"""Settings: read from `palm.toml` in the working directory and from `PALM_*` variables, in that order of growing strength.
+
+Nested fields use two underscores: `PALM_INGEST__MAX_IMAGE_PIXELS=40000000`. The models that shape stored bytes
+are separate, so that a stage records exactly the settings it depends on.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from schemas.camera import PixelOrigin
+from schemas.errors import SettingsError
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+
+class IngestSettings(BaseModel):
+    """Limits and conventions for reading raw sessions."""
+
+    model_config = _FROZEN
+
+    max_image_pixels: Annotated[int, Field(gt=0, description="Refuse larger images before decoding.")] = 40_000_000
+    max_scan_bytes: Annotated[int, Field(gt=0, description="Refuse larger scan files before reading.")] = 1_000_000_000
+    min_scan_faces: Annotated[int, Field(gt=0, description="Fewer triangles than this is not a hand scan.")] = 500
+    tka_pixel_origin: Annotated[PixelOrigin, Field(description="Where .tka files put (0, 0).")] = PixelOrigin.CORNER
+
+
+class CalibrationSettings(BaseModel):
+    """How calibrations are verified."""
+
+    model_config = _FROZEN
+
+    captures_per_calibration: Annotated[int, Field(gt=0, description="Captures projected to verify a calibration.")] = 3
+    min_silhouette_iou: Annotated[float, Field(ge=0, le=1, description="Below this a camera fails verification.")] = (
+        0.90
+    )
+    max_contour_offset_px: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="Median contour offset above which a camera fails, px at 2448×2048 (scaled with the image).",
+        ),
+    ] = 12.0
+
+
+class MapSettings(BaseModel):
+    """How scan maps are made and encoded."""
+
+    model_config = _FROZEN
+
+    depth_unit_mm: Annotated[float, Field(gt=0, description="Depth of one uint16 step, mm.")] = 0.05
+
+
+class ShardSettings(BaseModel):
+    """How a subject's arrays are laid out."""
+
+    model_config = _FROZEN
+
+    tile_px: Annotated[int, Field(gt=0, description="Side of an inner chunk, px.")] = 256
+    background: Annotated[
+        Literal["keep", "zero"], Field(description="Keep the pixels outside the scan mask, or zero them.")
+    ] = "keep"
+
+
+class ComputeSettings(BaseModel):
+    """Where subjects are worked on."""
+
+    model_config = _FROZEN
+
+    where: Annotated[Literal["here", "processes"], Field(description="This process, or local worker processes.")] = (
+        "processes"
+    )
+    workers: Annotated[int, Field(gt=0, description="Worker processes.")] = 2
+
+
+class Settings(BaseSettings):
+    """Everything a run may be told."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="PALM_", env_nested_delimiter="__", toml_file="palm.toml"
+    )
+
+    raw: Annotated[Path, Field(description="Raw sessions; read only.")] = Path("demo/raw")
+    workspace: Annotated[Path, Field(description="Where stages write.")] = Path("demo/workspace")
+    releases: Annotated[Path, Field(description="Where releases are published.")] = Path("demo/releases")
+    ingest: IngestSettings = IngestSettings()
+    calibration: CalibrationSettings = CalibrationSettings()
+    maps: MapSettings = MapSettings()
+    shard: ShardSettings = ShardSettings()
+    compute: ComputeSettings = ComputeSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over variables, variables over the file."""
+        del dotenv_settings, file_secret_settings
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+
+def load_settings(**overrides: object) -> Settings:
+    """The settings in force; overrides that are None are ignored.
+
+    Raises:
+        SettingsError: if a value is unknown or out of range; names each one.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}, found {item['input']!r}" for item in error.errors()
+        )
+        raise SettingsError(f"settings (palm.toml, PALM_*): {problems}. See docs/operations.md for the list.") from None
