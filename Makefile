@@ -1,0 +1,46 @@
+# The two commands of README.md are `make demo` and `make test`; each does all set-up on first use.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: help demo test lint ui bench screenshots setup clean-demo
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+demo: .venv/.ready ## The main job, end to end, on the embedded capture
+	@$(BIN)/palm demo
+
+test: .venv/.ready lint ## Lint, types, import contracts and every test
+	@$(BIN)/pytest -q -n 2 --dist loadgroup
+
+lint: .venv/.ready ## Lint, format, types and import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+ui: .venv/.ready ## The Dagster UI on the demo, on loopback
+	@$(BIN)/palm ui
+
+bench: .venv/.ready ## The measured comparisons
+	@$(BIN)/pytest -q tests/benchmarks --benchmark-only --benchmark-disable-gc
+
+screenshots: .venv/.ready ## Redraw docs/images from the materialised demo
+	@$(BIN)/python -m tests.pipelines.screenshots
+
+setup: .venv/.ready ## System packages, .venv, the pinned dependency set and this package
+
+clean-demo: ## Remove what the demo made
+	rm -rf demo
+
+.venv/.ready: pyproject.toml constraints.txt deploy/system_packages.sh
+	@bash deploy/system_packages.sh $(PYTHON)
+	@echo "setup: virtual environment and the pinned dependency set (about 9 GB, 5 minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[factory,simulate,dev]'
+	@touch $@
