@@ -11,7 +11,9 @@ because two writers of one shard lose each other's work without an error.
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -26,7 +28,17 @@ _MAX_ROW_CHUNK_BYTES = 1 << 20
 _MAX_ROW_SHARD_CHUNKS = 64
 
 
-def create_group(path: Path, attributes: Mapping[str, object] | None = None) -> zarr.Group:
+@dataclass(frozen=True)
+class _Layout:
+    """How an array is cut: into shards, and each shard into inner chunks."""
+
+    shape: tuple[int, ...]
+    shard: tuple[int, ...]
+    inner: tuple[int, ...]
+    axes: tuple[str, ...]
+
+
+def create_group(path: Path, attributes: Mapping[str, Any] | None = None) -> zarr.Group:
     """Create an empty Zarr v3 group on disk, replacing whatever is at the path."""
     return zarr.create_group(path, zarr_format=3, overwrite=True, attributes=dict(attributes or {}))
 
@@ -52,7 +64,7 @@ def create_image_array(
     dtype: DTypeLike,
     *,
     tile_px: int,
-    attributes: Mapping[str, object] | None = None,
+    attributes: Mapping[str, Any] | None = None,
 ) -> zarr.Array:
     """Create an image array (frame, view, height, width[, channel]) in its final encoding.
 
@@ -72,11 +84,12 @@ def create_image_array(
     _, views, height, width, *channels = shape
     inner = (1, 1, tile_px, tile_px, *channels)
     shard = (1, views, _round_up(height, tile_px), _round_up(width, tile_px), *channels)
-    return _create(group, name, shape, np.dtype(dtype), shard, inner, _IMAGE_AXES[: len(shape)], attributes)
+    layout = _Layout(shape, shard, inner, _IMAGE_AXES[: len(shape)])
+    return _create(group, name, np.dtype(dtype), layout, attributes)
 
 
 def create_row_array(
-    group: zarr.Group, name: str, rows: np.ndarray, *, attributes: Mapping[str, object] | None = None
+    group: zarr.Group, name: str, rows: np.ndarray, *, attributes: Mapping[str, Any] | None = None
 ) -> zarr.Array:
     """Write a whole table of rows (row[, column]) as a checksummed array, in shards of bounded size."""
     shape = (max(rows.shape[0], 1), *rows.shape[1:])
@@ -84,8 +97,8 @@ def create_row_array(
     chunk_rows = min(shape[0], max(1, _MAX_ROW_CHUNK_BYTES // row_bytes))
     chunks = min(_MAX_ROW_SHARD_CHUNKS, -(-shape[0] // chunk_rows))
     inner, shard = (chunk_rows, *shape[1:]), (chunk_rows * chunks, *shape[1:])
-    axes = ("row", "column")[: rows.ndim]
-    array = _create(group, name, (rows.shape[0], *shape[1:]), rows.dtype, shard, inner, axes, attributes)
+    layout = _Layout(rows.shape, shard, inner, ("row", "column")[: rows.ndim])
+    array = _create(group, name, rows.dtype, layout, attributes)
     if rows.shape[0]:
         array[...] = rows
     return array
@@ -113,12 +126,9 @@ def frame_file(name: str, frame: int, ndim: int) -> str:
 def _create(
     group: zarr.Group,
     name: str,
-    shape: tuple[int, ...],
     dtype: np.dtype,
-    shard: tuple[int, ...],
-    inner: tuple[int, ...],
-    axes: tuple[str, ...],
-    attributes: Mapping[str, object] | None,
+    layout: _Layout,
+    attributes: Mapping[str, Any] | None,
 ) -> zarr.Array:
     for parent in _parents(name):
         group.require_group(parent)
@@ -127,21 +137,21 @@ def _create(
         Crc32cCodec(),
     )
     sharding = ShardingCodec(
-        chunk_shape=inner,
+        chunk_shape=layout.inner,
         codecs=(BytesCodec(), *compress),
         index_codecs=(BytesCodec(), Crc32cCodec()),
         index_location="end",
     )
     return group.create_array(
         name,
-        shape=shape,
+        shape=layout.shape,
         dtype=dtype,
-        chunks=shard,
+        chunks=layout.shard,
         serializer=sharding,
         filters=None,
         compressors=None,
         fill_value=0,
-        dimension_names=axes,
+        dimension_names=layout.axes,
         attributes=dict(attributes or {}),
         config={"write_empty_chunks": True},
     )
