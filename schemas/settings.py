@@ -64,6 +64,23 @@ class ShardSettings(BaseModel):
     ] = "keep"
 
 
+class QualitySettings(BaseModel):
+    """What a subject must reach to enter a release, and what is worth a warning."""
+
+    model_config = _FROZEN
+
+    min_silhouette_iou_mean: Annotated[
+        float, Field(ge=0, le=1, description="Below this mean over a subject's views, the subject stays out.")
+    ] = 0.85
+    min_silhouette_iou_view: Annotated[float, Field(ge=0, le=1, description="A view below this is named.")] = 0.60
+    min_measured_share: Annotated[
+        float, Field(ge=0, le=1, description="Share of views whose silhouette could be measured, below which to warn.")
+    ] = 0.50
+    max_quarantined_share: Annotated[
+        float, Field(ge=0, le=1, description="Share of a subject's captures in quarantine above which to warn.")
+    ] = 0.50
+
+
 class ComputeSettings(BaseModel):
     """Where subjects are worked on."""
 
@@ -89,6 +106,7 @@ class Settings(BaseSettings):
     calibration: CalibrationSettings = CalibrationSettings()
     maps: MapSettings = MapSettings()
     shard: ShardSettings = ShardSettings()
+    quality: QualitySettings = QualitySettings()
     compute: ComputeSettings = ComputeSettings()
 
     @classmethod

@@ -1,0 +1,1 @@
+"""Calibrations: imported from the rig's files, and verified against the images."""

@@ -1,0 +1,1 @@
+"""What a subject must satisfy before it may enter a release."""

@@ -1,0 +1,118 @@
+"""The gate: what a subject must satisfy before it may enter a release.
+
+Reads finished stages only. A blocking finding that failed keeps the subject out of a release and nobody else; the
+others are warnings.
+"""
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from palm_data.capture.index import load_index
+from palm_data.maps.views import ViewRow, load_views
+from palm_data.store.workspace import Workspace
+from schemas.capture import CaptureIndex, Consent
+from schemas.ids import SubjectId
+from schemas.settings import QualitySettings, Settings
+
+_NAMED = 5
+
+
+class GateFinding(BaseModel):
+    """One thing that was looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$", description="What was looked at; stable, for machines.")]
+    passed: bool
+    found: Annotated[str, Field(description="What is there.")]
+    expected: Annotated[str, Field(description="What has to be there.")]
+    blocking: Annotated[bool, Field(description="True: a failure keeps the subject out of a release.")]
+    detail: Annotated[str, Field(description="Where to look; empty if there is nothing to add.")] = ""
+
+
+def subject_gate(workspace: Workspace, subject_id: SubjectId, settings: Settings) -> tuple[GateFinding, ...]:
+    """Everything that decides whether the subject may enter a release, in a fixed order.
+
+    A stage that has not finished is a blocking finding, not an error.
+
+    Raises:
+        IntegrityError: if a finished stage's output is damaged.
+    """
+    if workspace.record("capture_index", subject_id) is None:
+        return (_not_made("capture_index", subject_id),)
+    index = load_index(workspace, subject_id)
+    findings = [_consent(index), _captures(index), _quarantine(index, settings.quality)]
+    if workspace.record("scan_maps", subject_id) is None:
+        return (*findings, _not_made("scan_maps", subject_id))
+    return (*findings, *_silhouettes(load_views(workspace, subject_id), settings.quality))
+
+
+def blocks_release(findings: tuple[GateFinding, ...]) -> bool:
+    """Whether any blocking finding failed."""
+    return any(finding.blocking and not finding.passed for finding in findings)
+
+
+def _not_made(stage: str, subject_id: SubjectId) -> GateFinding:
+    return GateFinding(
+        name=stage, passed=False, found="nothing", expected="a finished output", blocking=True,
+        detail=f"Materialize {stage} for {subject_id} first.",
+    )  # fmt: skip
+
+
+def _consent(index: CaptureIndex) -> GateFinding:
+    consent = index.subject.consent
+    return GateFinding(
+        name="consent", passed=consent is Consent.GRANTED, found=str(consent), expected=str(Consent.GRANTED),
+        blocking=True, detail=f"subjects.csv, {index.subject.consent_date.isoformat()}",
+    )  # fmt: skip
+
+
+def _captures(index: CaptureIndex) -> GateFinding:
+    count = len(index.captures)
+    return GateFinding(
+        name="captures", passed=count > 0, found=f"{count}", expected="at least 1", blocking=True,
+        detail="" if count else "Every capture is in quarantine, or the session is empty.",
+    )  # fmt: skip
+
+
+def _quarantine(index: CaptureIndex, quality: QualitySettings) -> GateFinding:
+    out = [item for item in index.quarantined if item.whole_capture]
+    share = len(out) / max(len(out) + len(index.captures), 1)
+    return GateFinding(
+        name="quarantined_captures", passed=share <= quality.max_quarantined_share, found=f"{share:.2f} ({len(out)})",
+        expected=f"a share of at most {quality.max_quarantined_share:.2f}", blocking=False,
+        detail=_some([f"{item.source}: {item.field}" for item in out]),
+    )  # fmt: skip
+
+
+def _silhouettes(rows: tuple[ViewRow, ...], quality: QualitySettings) -> tuple[GateFinding, ...]:
+    measured = [(row, row.silhouette_iou) for row in rows if row.silhouette_iou is not None]
+    share = len(measured) / max(len(rows), 1)
+    mean = float(np.mean([iou for _, iou in measured])) if measured else 0.0
+    low = [(row, iou) for row, iou in measured if iou < quality.min_silhouette_iou_view]
+    low.sort(key=lambda item: (item[1], item[0].frame, item[0].camera_id))
+    return (
+        GateFinding(
+            name="silhouette_iou_mean", passed=bool(measured) and mean >= quality.min_silhouette_iou_mean,
+            found=f"{mean:.4f}" if measured else "no view could be measured",
+            expected=f"at least {quality.min_silhouette_iou_mean:.4f}", blocking=True,
+            detail="Projected scan against the segmented image, mean over captures and colour views.",
+        ),
+        GateFinding(
+            name="silhouette_iou_view", passed=not low, found=f"{len(low)} views below",
+            expected=f"every view at least {quality.min_silhouette_iou_view:.4f}", blocking=False,
+            detail=_some([f"frame {row.frame} {row.camera_id}: {iou:.3f}" for row, iou in low]),
+        ),
+        GateFinding(
+            name="silhouettes_measured", passed=share >= quality.min_measured_share,
+            found=f"{share:.2f} ({len(measured)} of {len(rows)})",
+            expected=f"a share of at least {quality.min_measured_share:.2f}", blocking=False,
+        ),
+    )  # fmt: skip
+
+
+def _some(items: list[str]) -> str:
+    rest = f"; and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+    return "; ".join(items[:_NAMED]) + rest
