@@ -1,0 +1,1 @@
+"""Cameras: the rig's Tsai model and ours, projection, undistortion, and turning portrait images."""

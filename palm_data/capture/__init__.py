@@ -1,0 +1,1 @@
+"""Raw sessions as the rig delivers them: layout, calibration files, images, scans, validation and quarantine."""
