@@ -1,0 +1,1 @@
+"""Opening a release: lazy, typed access by subject, capture and view; every byte read is verified."""
