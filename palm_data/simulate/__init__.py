@@ -1,0 +1,1 @@
+"""A 3dMD rig and the people in it, simulated: raw sessions exactly as a rig delivers them, with their truth apart."""
