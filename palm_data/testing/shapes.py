@@ -32,7 +32,7 @@ def lobed_surface(*, spread: float, turn_rad: float, scale: float = 1.0) -> Surf
     lobes = _LOBES / np.linalg.norm(_LOBES, axis=1, keepdims=True)
     bumps = np.exp(60.0 * (directions @ lobes.T - 1.0)) @ (_LOBE_REACH * spread)
     vertices = directions * (1.0 + bumps)[:, None] * _SIZE_M * scale
-    vertices[:, 0] -= 0.02 * scale
+    vertices[:, 0] -= 0.036 * scale
     sine, cosine = np.sin(turn_rad), np.cos(turn_rad)
     turn = np.array([[1.0, 0.0, 0.0], [0.0, cosine, -sine], [0.0, sine, cosine]])
     faces, uv, uv_faces = _topology()
