@@ -51,6 +51,9 @@ class Manifest(BaseModel):
         Sha256, Field(description="Identity of the version: root over (path, bytes, sha256) of every file.")
     ]
     files_sha256: Annotated[Sha256, Field(description="Digest of files.parquet.")]
+    manifest_sha256: Annotated[
+        Sha256, Field(description="Digest of this manifest's canonical JSON, with this field left out.")
+    ]
 
 
 class SubjectRow(BaseModel):

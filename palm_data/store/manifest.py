@@ -1,0 +1,133 @@
+"""Manifests: written once, under a condition; read only if they are what was written.
+
+A manifest carries the digest of its own canonical JSON (keys sorted, no spaces, ASCII), taken over the parsed values
+without that field, so that the file vouches for itself and, through its two other digests, for the whole version.
+"""
+
+import hashlib
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from palm_data.store.atomic import flush_directory
+from schemas.errors import ConflictError, IntegrityError, StoreError
+from schemas.ids import Sha256, VersionId
+from schemas.release import SCHEMA_VERSION, Manifest
+
+MANIFEST_FILE = "manifest.json"
+FILES_FILE = "files.parquet"
+_SELF = "manifest_sha256"
+
+
+def seal(values: dict[str, Any]) -> Manifest:
+    """The manifest with these values and the digest of itself.
+
+    Raises:
+        pydantic.ValidationError: if a value is not what the model allows.
+    """
+    unsealed = Manifest.model_validate({**values, _SELF: "0" * 64})
+    return unsealed.model_copy(update={_SELF: _digest(unsealed.model_dump(mode="json"))})
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """The content of `manifest.json`."""
+    return _text(manifest.model_dump(mode="json"))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a version, held to its own digest.
+
+    Raises:
+        StoreError: if the folder has no manifest, or one of a schema this code does not know.
+        IntegrityError: if the manifest is damaged.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreError(f"{path}: expected the manifest of a version, found none. {_published(folder)}") from None
+    try:
+        values = json.loads(content)
+        if not isinstance(values, dict) or content != _text(values):
+            raise ValueError("another layout than the one that is written")
+    except ValueError as error:
+        raise IntegrityError(f"{path}: expected a manifest, found {error}. Fetch it again.") from error
+    _check_schema(path, values)
+    if values.get(_SELF) != (found := _digest(values)):
+        raise IntegrityError(
+            f"{path}: {_SELF}: expected {found}, found {values.get(_SELF)}. The file was damaged or edited after "
+            "release. Fetch it again."
+        )
+    try:
+        return Manifest.model_validate(values)
+    except ValidationError as error:
+        raise IntegrityError(f"{path}: expected a manifest, found {error}. Fetch it again.") from error
+
+
+def create_manifest(manifest: Manifest, folder: Path, scratch: Path) -> None:
+    """Make the version exist: its manifest appears whole, unless there is one already.
+
+    Args:
+        scratch: a folder on the same file system, where nothing is lost if the process dies.
+
+    Raises:
+        ConflictError: if the folder has a manifest already; nothing of it was changed.
+    """
+    partial = scratch / f"{MANIFEST_FILE}.{uuid.uuid4().hex}"
+    try:
+        with partial.open("xb") as stream:
+            stream.write(manifest_bytes(manifest))
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.chmod(0o444)
+        os.link(partial, folder / MANIFEST_FILE)
+    except FileExistsError:
+        raise ConflictError(f"{folder / MANIFEST_FILE}: expected no manifest yet, found one.") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    flush_directory(folder)
+
+
+def versions(releases: Path) -> list[VersionId]:
+    """The versions that exist (have a manifest), lowest first."""
+    found = [path.parent.name for path in releases.glob(f"*/{MANIFEST_FILE}") if is_version(path.parent.name)]
+    return sorted(found, key=version_order)
+
+
+def is_version(text: str) -> bool:
+    """Whether the text is a version number of the form MAJOR.MINOR.PATCH."""
+    parts = text.split(".")
+    return len(parts) == 3 and all(part.isascii() and part.isdigit() and str(int(part)) == part for part in parts)
+
+
+def version_order(version: VersionId) -> tuple[int, ...]:
+    """What to sort versions by."""
+    return tuple(int(part) for part in version.split("."))
+
+
+def _check_schema(path: Path, values: dict[str, Any]) -> None:
+    found = str(values.get("schema_version", ""))
+    if is_version(found) and found.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+        raise StoreError(
+            f"{path}: schema_version: expected {SCHEMA_VERSION.split('.')[0]}.x, found {found}. "
+            "Install the version of palm-factory that reads it."
+        )
+
+
+def _published(folder: Path) -> str:
+    found = versions(folder) or versions(folder.parent)
+    return f"Published there: {', '.join(found)}." if found else "Publish one with: palm release VERSION."
+
+
+def _digest(values: dict[str, Any]) -> Sha256:
+    rest = {name: value for name, value in values.items() if name != _SELF}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _text(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -1,0 +1,90 @@
+"""Parquet tables: the same rows give the same bytes, and every page carries a checksum.
+
+A page checksum does not cover a file's footer, so whoever knows a table's SHA-256 has `read_table` hold it to that.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ValidationError
+
+from palm_data.store.atomic import write_bytes
+from schemas.arrow import arrow_schema, rows_to_table, table_to_rows
+from schemas.errors import IntegrityError
+from schemas.ids import Sha256
+
+Row = TypeVar("Row", bound=BaseModel)
+
+_ROW_GROUP = 1 << 16
+
+
+def table_bytes(table: pa.Table) -> bytes:
+    """The table as a Parquet file; a function of its rows and schema alone."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table.combine_chunks(),
+        sink,
+        compression="zstd",
+        compression_level=3,
+        row_group_size=_ROW_GROUP,
+        write_page_checksum=True,
+        version="2.6",
+        data_page_version="1.0",
+    )
+    return sink.getvalue().to_pybytes()
+
+
+def rows_bytes(model: type[BaseModel], rows: Sequence[BaseModel]) -> bytes:
+    """The rows as a Parquet file, in the order given."""
+    return table_bytes(rows_to_table(model, rows))
+
+
+def write_rows(path: Path, model: type[BaseModel], rows: Sequence[BaseModel]) -> None:
+    """Write the rows as a Parquet file, in the order given; it appears whole or not at all."""
+    write_bytes(path, rows_bytes(model, rows))
+
+
+def read_table(path: Path, model: type[BaseModel], *, sha256: Sha256 | None = None) -> pa.Table:
+    """A table of the model's columns, with its page checksums (and its digest, if given) verified.
+
+    Raises:
+        IntegrityError: if the file is missing or damaged, or its columns are not the model's.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise IntegrityError(f"{path}: expected a table, found {error.strerror}.") from error
+    found = hashlib.sha256(content).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise IntegrityError(
+            f"{path}: expected sha256 {sha256}, found {found}. The file was damaged or edited after it was written."
+        )
+    try:
+        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise IntegrityError(f"{path}: expected a Parquet file, found {error}") from error
+    expected = arrow_schema(model)
+    if not table.schema.equals(expected):
+        raise IntegrityError(f"{path}: expected columns {_columns(expected)}, found {_columns(table.schema)}.")
+    return table
+
+
+def read_rows(path: Path, model: type[Row], *, sha256: Sha256 | None = None) -> list[Row]:
+    """The table's rows as models, validated.
+
+    Raises:
+        IntegrityError: as `read_table`, and if a value is not what the model allows.
+    """
+    table = read_table(path, model, sha256=sha256)
+    try:
+        return table_to_rows(model, table)
+    except ValidationError as error:
+        raise IntegrityError(f"{path}: expected rows of {model.__name__}, found {error}") from error
+
+
+def _columns(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)
