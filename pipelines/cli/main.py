@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from pipelines.cli import mano
 from pipelines.cli.console import configure_logs, console
 from schemas.errors import PalmError
 from schemas.version import VERSION
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app.add_typer(mano.app, name="mano")
 
 
 @app.callback()
