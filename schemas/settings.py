@@ -81,6 +81,16 @@ class QualitySettings(BaseModel):
     ] = 0.50
 
 
+class ReleaseSettings(BaseModel):
+    """What is published beside the data."""
+
+    model_config = _FROZEN
+
+    terms: Annotated[
+        Path | None, Field(description="Text file with the terms of use, published as LICENSE; None: no rights given.")
+    ] = None
+
+
 class ComputeSettings(BaseModel):
     """Where subjects are worked on."""
 
@@ -107,6 +117,7 @@ class Settings(BaseSettings):
     maps: MapSettings = MapSettings()
     shard: ShardSettings = ShardSettings()
     quality: QualitySettings = QualitySettings()
+    release: ReleaseSettings = ReleaseSettings()
     compute: ComputeSettings = ComputeSettings()
 
     @classmethod

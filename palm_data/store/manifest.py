@@ -111,9 +111,9 @@ def version_order(version: VersionId) -> tuple[int, ...]:
 
 def _check_schema(path: Path, values: dict[str, Any]) -> None:
     found = str(values.get("schema_version", ""))
-    if is_version(found) and found.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+    if is_version(found) and version_order(found)[0] != (known := version_order(SCHEMA_VERSION)[0]):
         raise StoreError(
-            f"{path}: schema_version: expected {SCHEMA_VERSION.split('.')[0]}.x, found {found}. "
+            f"{path}: schema_version: expected {known}.x, found {found}. "
             "Install the version of palm-factory that reads it."
         )
 
