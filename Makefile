@@ -40,7 +40,7 @@ clean-demo: ## Remove what the demo made
 
 .venv/.ready: pyproject.toml constraints.txt deploy/system_packages.sh
 	@bash deploy/system_packages.sh $(PYTHON)
-	@echo "setup: virtual environment and the pinned dependency set (about 9 GB, 5 minutes)"
+	@echo "setup: virtual environment and the pinned dependency set (about 8 GB, 5 minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[factory,simulate,dev]'
 	@touch $@
