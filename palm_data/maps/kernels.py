@@ -1,0 +1,17 @@
+"""Compiled loops: one way to compile them, single-threaded and the same bytes on every run."""
+
+import typing
+from collections.abc import Callable
+
+import numba
+
+Function = typing.TypeVar("Function", bound=Callable[..., object])
+
+
+def compiled(function: Function) -> Function:
+    """The function, compiled at its first call and kept beside the source, or in memory where nothing is writable."""
+    try:
+        kept = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # numba finds no folder it may write its cache to: a read-only installation
+        kept = numba.njit(nogil=True, error_model="numpy")(function)
+    return typing.cast(Function, kept)

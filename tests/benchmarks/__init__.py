@@ -1,0 +1,1 @@
+"""Measured comparisons; run with `pytest tests/benchmarks --benchmark-only`."""
