@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
+from palm_data.capture.raw_files import read_bounded
 from schemas.camera import Matrix3, Row3, TsaiCamera
 from schemas.errors import BadInputError
 
@@ -93,17 +94,12 @@ class _Lines:
 
 
 def _read_text(path: Path) -> str:
+    content = read_bounded(path, max_bytes=MAX_TKA_BYTES)
     try:
-        size = path.stat().st_size
-        if size > MAX_TKA_BYTES:
-            raise BadInputError(path, field="size", expected=f"at most {MAX_TKA_BYTES} bytes", found=size)
-        return path.read_bytes().decode("ascii")
+        return content.decode("ascii")
     except UnicodeDecodeError as error:
-        raise BadInputError(
-            path, field=f"byte {error.start}", expected="ASCII text", found=hex(error.object[error.start])
-        ) from None
-    except OSError as error:
-        raise BadInputError(path, field="file", expected="a readable file", found=error.strerror) from None
+        found = f"{content[error.start]:#x}"
+        raise BadInputError(path, field=f"byte {error.start}", expected="ASCII text", found=found) from None
 
 
 def _rotation(path: Path, lines: _Lines) -> Matrix3:
@@ -160,6 +156,7 @@ def read_tka(path: Path) -> TsaiCamera:
     Raises:
         BadInputError: if a line is missing, out of order or not a number, R is no rotation, the name inside is not
             the file's, or decentering is not zero; names the line and the field.
+        StoreError: if the disk would not give it.
     """
     lines = _Lines(path, _read_text(path))
     rotation = _rotation(path, lines)

@@ -1,0 +1,30 @@
+"""The index of a subject's raw session: what ingest found, accepted and set aside."""
+
+from pydantic import ValidationError
+
+from palm_data.store.workspace import Workspace
+from schemas.capture import CaptureIndex
+from schemas.errors import IntegrityError
+from schemas.ids import SubjectId
+
+STAGE = "capture_index"
+INDEX_FILE = "index.json"
+
+
+def load_index(workspace: Workspace, subject_id: SubjectId) -> CaptureIndex:
+    """The index that ingest made of a subject.
+
+    Raises:
+        StoreError: if the subject has not been ingested.
+        IntegrityError: if the index is not readable.
+    """
+    path = workspace.output(STAGE, subject_id) / INDEX_FILE
+    try:
+        return CaptureIndex.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise IntegrityError(f"{path}: expected a capture index, found {error}. Run palm ingest again.") from error
+
+
+def index_json(index: CaptureIndex) -> bytes:
+    """The content of `index.json`: the same index gives the same bytes."""
+    return index.model_dump_json(indent=1).encode() + b"\n"
