@@ -1,0 +1,124 @@
+"""Asset checks: what a person must see before trusting a release.
+
+Belongs here: reading verdicts that `palm_data` reached, subject by subject, into one check per asset with the failing
+keys in its metadata. Does not belong here: the verdicts. None of these blocks in Dagster's sense, since that would stop
+the whole batch: a subject with a failed blocking finding is left out by the release itself, and shows here.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import dagster as dg
+
+from pipelines.assets.calibration import calibration
+from pipelines.assets.maps import scan_maps
+from pipelines.assets.raw import capture_index, raw_session
+from pipelines.assets.release import subject_shard
+from pipelines.outcomes import SET_ASIDE
+from pipelines.partitions import subjects
+from pipelines.resources import Places
+
+
+def _verdict(
+    failing: Mapping[str, str], looked_at: int, *, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+) -> dg.AssetCheckResult:
+    """Red if anything fails, with a table of what and why."""
+    rows = [dg.TableRecord({"key": key, "reason": reason}) for key, reason in sorted(failing.items())]
+    columns = [dg.TableColumn("key"), dg.TableColumn("reason")]
+    table = dg.MetadataValue.table(rows, dg.TableSchema(columns))
+    return dg.AssetCheckResult(
+        passed=not failing,
+        severity=severity,
+        metadata={"looked_at": looked_at, "failing": len(failing), "keys": table}
+        if failing
+        else {"looked_at": looked_at},
+    )
+
+
+def _none_set_aside(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+    """A check that no subject's latest materialization of the asset was set aside."""
+
+    @dg.asset_check(
+        asset=asset,
+        name="none_set_aside",
+        description="No subject's input was at fault. The subjects listed are not made, for the reason given; the rest is.",
+    )
+    def none_set_aside(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        known = context.instance.get_dynamic_partitions(str(subjects.name))
+        return _verdict(set_aside(context.instance, asset.key, known), len(known))
+
+    return none_set_aside
+
+
+def set_aside(instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Iterable[str]) -> dict[str, str]:
+    """The partitions whose latest materialization was set aside, with the reason."""
+    found = {}
+    for key in keys:
+        records = instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=asset_key, asset_partitions=[key]), limit=1
+        ).records
+        event = records[0].asset_materialization if records else None
+        if event is not None and SET_ASIDE in event.metadata:
+            found[key] = str(event.metadata[SET_ASIDE].value)
+    return found
+
+
+@dg.asset_check(
+    asset=calibration,
+    description="Every camera's projected scan agrees with its images. A calibration that fails keeps its subjects out.",
+)
+def cameras_agree(places: Places) -> dg.AssetCheckResult:
+    """Read every calibration's verdict, camera by camera."""
+    workspace = places.workspace()
+    ids = workspace.keys("calibration")
+    failing = {}
+    for calibration_id in ids:
+        record = workspace.require("calibration", calibration_id)
+        report = workspace.report(record, ran=False)
+        bad = report.figures.get("cameras_failed", 0)
+        if bad:
+            failing[calibration_id] = f"{bad} cameras fail"
+    return _verdict(failing, len(ids))
+
+
+def _gate(places: Places, *, blocking: bool) -> dg.AssetCheckResult:
+    from palm_data.quality.gate import subject_gate
+
+    settings, workspace = places.settings(), places.workspace()
+    ids = workspace.keys("capture_index")
+    failing = {}
+    for subject_id in ids:
+        found = [
+            f"{finding.name}: expected {finding.expected}, found {finding.found}. {finding.detail}".strip()
+            for finding in subject_gate(workspace, subject_id, settings)
+            if finding.blocking is blocking and not finding.passed
+        ]
+        if found:
+            failing[subject_id] = "; ".join(found)
+    severity = dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
+    return _verdict(failing, len(ids), severity=severity)
+
+
+@dg.asset_check(
+    asset=subject_shard,
+    description="Every subject may be released. The subjects listed are left out of the release, for the reason given.",
+)
+def fit_for_release(places: Places) -> dg.AssetCheckResult:
+    """Read the gate's blocking findings of every subject."""
+    return _gate(places, blocking=True)
+
+
+@dg.asset_check(
+    asset=subject_shard,
+    description="Nothing about a subject is out of the ordinary. The subjects listed are released; look at them.",
+)
+def nothing_unusual(places: Places) -> dg.AssetCheckResult:
+    """Read the gate's other findings of every subject."""
+    return _gate(places, blocking=False)
+
+
+partitioned: tuple[dg.AssetsDefinition, ...] = (raw_session, capture_index, scan_maps, subject_shard)
+
+
+def all_checks() -> list[dg.AssetChecksDefinition]:
+    """Every check of the project."""
+    return [*map(_none_set_aside, partitioned), cameras_agree, fit_for_release, nothing_unusual]

@@ -1,0 +1,231 @@
+"""Where subjects are worked on: this process, or local worker processes. Knows no Dagster.
+
+Belongs here: mapping one function over many keys so that one failing key costs one key, with the same bytes
+wherever it runs. Does not belong here: what the function does.
+
+Kernels run on one thread everywhere, because the order of a parallel sum is not the same twice.
+"""
+
+import errno
+import multiprocessing
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from contextvars import ContextVar
+from multiprocessing import connection
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from palm_data.store.workspace import StageReport, Workspace
+from schemas.errors import PalmError
+from schemas.settings import Settings
+
+StageFunction = Callable[[str, Workspace, Settings], StageReport]
+"""What is mapped: importable by name, a function of its key, the workspace and the settings only."""
+
+ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "OPENCV_FOR_THREADS_NUM",
+        "BLOSC_NTHREADS",
+    ),
+    "1",
+)
+"""Variables that libraries read when they are first imported."""
+
+_TRANSIENT = {
+    errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.EIO, errno.ESTALE, errno.ETIMEDOUT,
+    errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPIPE,
+}  # fmt: skip
+
+
+class Failure(BaseModel):
+    """Why a key came to nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Annotated[str, Field(description="Name of the error's class.")]
+    message: str
+    expected: Annotated[bool, Field(description="True: the input is at fault (a PalmError); False: a defect or I/O.")]
+    transient: Annotated[bool, Field(description="True: input or output failed in a way that may pass.")]
+    trace: Annotated[str, Field(description="Traceback; empty for expected errors.")] = ""
+
+
+class Outcome(BaseModel):
+    """What became of a key: a report or a failure, never both."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    seconds: Annotated[float, Field(ge=0, description="Wall time of the key's own work.")]
+    report: StageReport | None = None
+    failure: Failure | None = None
+
+
+class Progress(BaseModel):
+    """A step forward, for whoever watches."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    label: str
+    total: int
+    outcome: Annotated[Outcome | None, Field(description="None: the work begins.")] = None
+
+
+_WATCHER: ContextVar[Callable[[Progress], None] | None] = ContextVar("watcher", default=None)
+
+
+@contextmanager
+def watching(watcher: Callable[[Progress], None]) -> Iterator[None]:
+    """Tell `watcher` of every step forward made inside the block, in the thread that maps."""
+    token = _WATCHER.set(watcher)
+    try:
+        yield
+    finally:
+        _WATCHER.reset(token)
+
+
+def map_keys(
+    function: StageFunction,
+    keys: Sequence[str],
+    workspace: Workspace,
+    settings: Settings,
+    *,
+    where: Literal["here", "processes"],
+    workers: int,
+    label: str = "",
+) -> list[Outcome]:
+    """The outcome of every key, in the order given; work starts in that order and a failing key stops no other.
+
+    Raises:
+        KeyboardInterrupt: as it comes; finished keys stay finished.
+    """
+    tell = _WATCHER.get() or (lambda _: None)
+    tell(Progress(label=label, total=len(keys)))
+    run = _map_processes if where == "processes" and keys else _map_here
+    found = {}
+    with single_threaded():
+        for outcome in run(function, keys, workspace, settings, min(workers, len(keys))):
+            found[outcome.key] = outcome
+            tell(Progress(label=label, total=len(keys), outcome=outcome))
+    return [found[key] for key in keys]
+
+
+def run_key(function: StageFunction, key: str, workspace: Workspace, settings: Settings) -> Outcome:
+    """The key's report or its failure; only an interrupt gets out."""
+    start = time.perf_counter()
+    try:
+        report = function(key, workspace, settings)
+    except Exception as error:
+        return Outcome(key=key, seconds=time.perf_counter() - start, failure=_failure(error))
+    return Outcome(key=key, seconds=time.perf_counter() - start, report=report)
+
+
+def _failure(error: Exception) -> Failure:
+    expected = isinstance(error, PalmError)
+    trace = "" if expected else "".join(traceback.format_exception(error))
+    transient = isinstance(error, OSError) and (error.errno in _TRANSIENT or isinstance(error, TimeoutError))
+    return Failure(kind=type(error).__name__, message=str(error), expected=expected, transient=transient, trace=trace)
+
+
+def _map_here(
+    function: StageFunction, keys: Sequence[str], workspace: Workspace, settings: Settings, workers: int
+) -> Iterator[Outcome]:
+    del workers
+    for key in keys:
+        yield run_key(function, key, workspace, settings)
+
+
+def _map_processes(
+    function: StageFunction, keys: Sequence[str], workspace: Workspace, settings: Settings, workers: int
+) -> Iterator[Outcome]:
+    """As `_map_here`, in worker processes; keys that were under way when a worker died run again, each alone."""
+    orphans: list[str] = []
+    with _pool(workers) as pool:
+        futures = {pool.submit(run_key, function, key, workspace, settings): key for key in keys}
+        for future in as_completed(futures):
+            if isinstance(future.exception(), BrokenProcessPool):
+                orphans.append(futures[future])
+            else:
+                yield future.result()
+    for key in sorted(orphans, key=keys.index):
+        yield _run_alone(function, key, workspace, settings)
+
+
+def _run_alone(function: StageFunction, key: str, workspace: Workspace, settings: Settings) -> Outcome:
+    start = time.perf_counter()
+    with _pool(1) as pool:
+        future: Future[Outcome] = pool.submit(run_key, function, key, workspace, settings)
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            failure = Failure(
+                kind="WorkerDied",
+                message="the worker process was killed while it worked on this key: out of memory, or a crash in native code.",
+                expected=False,
+                transient=False,
+            )
+            return Outcome(key=key, seconds=time.perf_counter() - start, failure=failure)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+
+
+def _start_worker() -> None:
+    """End with the parent: a worker that outlives a killed parent would hold its locks."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+
+
+def _follow(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """One thread for kernels inside the block, in this process and in those it starts."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    restore = [_one_thread(*names) for names in _SETTERS]
+    try:
+        yield
+    finally:
+        for undo in restore:
+            undo()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+_SETTERS = (
+    ("cv2", "getNumThreads", "setNumThreads"),
+    ("torch", "get_num_threads", "set_num_threads"),
+    ("numba", "get_num_threads", "set_num_threads"),
+)
+
+
+def _one_thread(module_name: str, getter: str, setter: str) -> Callable[[], None]:
+    """Limit a library that is imported already (the variables come too late for it); returns how to undo it."""
+    module = sys.modules.get(module_name)
+    if module is None:
+        return lambda: None
+    threads = getattr(module, getter)()
+    getattr(module, setter)(1)
+    return lambda: getattr(module, setter)(threads)

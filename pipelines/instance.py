@@ -1,0 +1,63 @@
+"""The Dagster instance of a workspace: what `palm materialize` writes to and `palm ui` shows.
+
+Belongs here: where it lives and that there is one writer from the terminal. It lies inside the workspace, never in
+the user's home.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+
+from palm_data.store.atomic import write_bytes
+from schemas.errors import ConflictError
+
+TERMINAL_TAG = "palm/terminal"
+"""On runs that a terminal executes itself."""
+
+
+def dagster_home(workspace: Path) -> Path:
+    """The instance's folder, made with the default `dagster.yaml` if there is none."""
+    home = workspace.absolute() / "dagster"
+    config = home / "dagster.yaml"
+    if not config.exists():
+        write_bytes(config, (resources.files("pipelines") / "dagster.yaml").read_bytes())
+    return home
+
+
+@contextmanager
+def terminal_instance(workspace: Path) -> Iterator[dg.DagsterInstance]:
+    """The workspace's instance, for the one terminal that may run a batch at a time.
+
+    Runs that an earlier terminal began and did not live to end are marked as cancelled.
+
+    Raises:
+        ConflictError: if another terminal is running a batch here.
+    """
+    home = dagster_home(workspace)
+    os.environ["DAGSTER_HOME"] = str(home)  # otherwise parts of Dagster write to the user's home
+    descriptor = os.open(home / "terminal.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConflictError(
+                f"{home}: expected no other batch, found a terminal that is running one. Wait for it to end."
+            ) from None
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            _end_abandoned(instance)
+            yield instance
+    finally:
+        os.close(descriptor)
+
+
+def _end_abandoned(instance: dg.DagsterInstance) -> None:
+    """Whoever holds the lock knows that no other terminal is alive."""
+    found = instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES, tags={TERMINAL_TAG: "true"}))
+    for run in found:
+        instance.report_run_canceled(run, message="The terminal that ran this was closed or killed.")

@@ -1,0 +1,112 @@
+"""From what became of each subject to what Dagster shows: metadata, log lines, and failure where it is due.
+
+A subject whose input is at fault is **set aside**: its partition's materialization says so and why, an asset check
+turns red, and the rest of the batch goes on. Failing the step instead would stop every later asset of the other
+subjects in the run, and with them the calibration and the release. Defects and I/O do fail the step, after the
+good subjects' materializations are recorded.
+"""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from palm_data.store.workspace import Workspace
+from pipelines.compute import Outcome, StageFunction
+from pipelines.partitions import heaviest_first
+from pipelines.pictures import embedded
+from pipelines.provenance import Provenance
+from pipelines.resources import Compute, Places
+
+SET_ASIDE = "set_aside"
+"""Metadata key of the reason why a subject has no output."""
+
+retry_io = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
+"""Applied to input and output only: every other failure is raised as one that may not be retried."""
+
+
+def make_subjects(context: dg.AssetExecutionContext, function: StageFunction, places: Places, compute: Compute) -> None:
+    """Run a stage for every subject of this run, and tell Dagster of each.
+
+    Raises:
+        dagster.Failure: names the subjects that met a defect or an I/O error; the others are materialized.
+    """
+    settings, workspace = places.settings(), places.workspace()
+    keys = heaviest_first(settings.raw, context.partition_keys)
+    outcomes = compute.map(function, keys, workspace, settings, label=context.asset_key.to_user_string())
+    for outcome in outcomes:
+        log_outcome(context, outcome)
+    broken = [outcome for outcome in outcomes if is_broken(outcome)]
+    for outcome in outcomes:
+        if is_broken(outcome):
+            continue
+        metadata = outcome_metadata(outcome, workspace)
+        if broken:  # the step is about to fail, so Dagster will not record these itself
+            event = dg.AssetMaterialization(context.asset_key, partition=outcome.key, metadata=metadata)
+            context.log_event(event)
+        else:
+            context.add_asset_metadata(metadata, partition_key=outcome.key)
+    raise_broken(broken)
+
+
+def is_broken(outcome: Outcome) -> bool:
+    """Whether the key met a defect or an I/O error, as opposed to an input at fault."""
+    return outcome.failure is not None and not outcome.failure.expected
+
+
+def raise_broken(broken: Sequence[Outcome]) -> None:
+    """Fail the step if there are any; retried only if all of them may pass by themselves.
+
+    Raises:
+        dagster.Failure: names the keys.
+    """
+    failures = {outcome.key: outcome.failure for outcome in broken if outcome.failure is not None}
+    if not failures:
+        return
+    lines = [f"{key}: {failure.kind}: {failure.message}" for key, failure in failures.items()]
+    raise dg.Failure(
+        description="; ".join(lines),
+        metadata={
+            key: dg.MetadataValue.md(f"```\n{failure.trace or failure.message}\n```")
+            for key, failure in failures.items()
+        },
+        allow_retries=all(failure.transient for failure in failures.values()),
+    )
+
+
+def log_outcome(context: dg.AssetExecutionContext, outcome: Outcome) -> None:
+    """One line in the run's log."""
+    if outcome.failure is not None:
+        context.log.error(f"{outcome.key}: {outcome.failure.kind}: {outcome.failure.message}\n{outcome.failure.trace}")
+    elif outcome.report is not None:
+        done = "made" if outcome.report.ran else "unchanged"
+        context.log.info(f"{outcome.key}: {done} in {outcome.seconds:.1f} s")
+
+
+def outcome_metadata(outcome: Outcome, workspace: Workspace) -> dict[str, dg.MetadataValue]:
+    """Figures, picture, path and provenance of an output; or why there is none."""
+    if outcome.report is None:
+        failure = outcome.failure
+        reason = f"{failure.kind}: {failure.message}" if failure else "unknown"
+        return {SET_ASIDE: dg.MetadataValue.text(reason)}
+    report = outcome.report
+    metadata: dict[str, dg.MetadataValue] = {}
+    if report.picture is not None:
+        metadata["picture"] = embedded(report.picture, f"{report.stage} {report.key}")
+    metadata |= {name: _figure(value) for name, value in report.figures.items()}
+    record = workspace.record(report.stage, report.key)
+    if record is not None:
+        metadata["output"] = dg.MetadataValue.path(workspace.output(report.stage, report.key))
+        metadata |= Provenance.of(record).metadata()
+    metadata["made_now"] = dg.MetadataValue.bool(report.ran)
+    metadata["seconds"] = dg.MetadataValue.float(round(outcome.seconds, 3))
+    return metadata
+
+
+def _figure(value: float | int | str | bool) -> dg.MetadataValue:
+    if isinstance(value, bool):
+        return dg.MetadataValue.bool(value)
+    if isinstance(value, int):
+        return dg.MetadataValue.int(value)
+    if isinstance(value, float):
+        return dg.MetadataValue.float(value)
+    return dg.MetadataValue.text(value)

@@ -1,0 +1,35 @@
+"""Pictures inside Dagster's pages: small copies, embedded, so that the page needs no file server.
+
+Belongs here: scaling and embedding. Does not belong here: drawing (see `palm_data.report`).
+"""
+
+import base64
+from pathlib import Path
+
+import dagster as dg
+
+from schemas.errors import IntegrityError
+
+_LONGEST_PX = 900
+_JPEG_QUALITY = 82
+
+
+def embedded(picture: Path, title: str) -> dg.MetadataValue:
+    """The picture, at most 900 px long, as Markdown that holds its own bytes.
+
+    Raises:
+        IntegrityError: if the file is not an image.
+    """
+    import cv2
+
+    pixels = cv2.imread(str(picture), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise IntegrityError(f"{picture}: expected an image, found something else. Materialize the stage again.")
+    height, width = pixels.shape[:2]
+    scale = _LONGEST_PX / max(height, width)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    text = base64.b64encode(encoded.tobytes()).decode()
+    return dg.MetadataValue.md(f"![{title}](data:image/jpeg;base64,{text})")
