@@ -94,7 +94,9 @@ def run_batch(
     graph = defs.resolve_asset_graph()
     results = []
     for asset in assets:
-        config: dict[str, object] = {"ops": {"release": {"config": {"version": request.release}}}} if asset == _RELEASE else {}
+        config: dict[str, object] = (
+            {"ops": {"release": {"config": {"version": request.release}}}} if asset == _RELEASE else {}
+        )
         tags = [_range_tags(item) for item in ranges] if graph.get(asset).is_partitioned else [{}]
         results.append(_run_asset(instance, job, asset, tags=tags, config=config, watch=watch))
     return BatchResult(assets=tuple(results))

@@ -16,12 +16,13 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from multiprocessing import connection
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from threadpoolctl import threadpool_limits
 
 from palm_data.store.workspace import StageReport, Workspace
 from schemas.errors import PalmError
@@ -198,15 +199,20 @@ def _follow(sentinel: int) -> None:
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """One thread for kernels inside the block, in this process and in those it starts."""
+    """One thread for kernels inside the block, in this process and in those it starts.
+
+    Variables reach libraries that are not imported yet; those that are, among them the BLAS whose products change in
+    their last bits with the number of threads, are told directly.
+    """
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)
-    restore = [_one_thread(*names) for names in _SETTERS]
     try:
-        yield
+        with ExitStack() as limits:
+            limits.enter_context(threadpool_limits(1))
+            for names in _OWN_POOLS:
+                limits.callback(_one_thread(*names))
+            yield
     finally:
-        for undo in restore:
-            undo()
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -214,7 +220,7 @@ def single_threaded() -> Iterator[None]:
                 os.environ[name] = value
 
 
-_SETTERS = (
+_OWN_POOLS = (
     ("cv2", "getNumThreads", "setNumThreads"),
     ("torch", "get_num_threads", "set_num_threads"),
     ("numba", "get_num_threads", "set_num_threads"),
@@ -222,7 +228,7 @@ _SETTERS = (
 
 
 def _one_thread(module_name: str, getter: str, setter: str) -> Callable[[], None]:
-    """Limit a library that is imported already (the variables come too late for it); returns how to undo it."""
+    """Limit a library with a thread pool of its own, if it is imported; returns how to undo it."""
     module = sys.modules.get(module_name)
     if module is None:
         return lambda: None

@@ -66,9 +66,7 @@ def test_a_killed_worker_costs_the_subject_that_killed_it(settings: Settings) ->
 
 @pytest.mark.parametrize("where", ["here", "processes"])
 def test_kernels_are_told_to_use_one_thread(settings: Settings, where: Where) -> None:
-    outcomes = map_keys(
-        toy.thread_variables, ["0001"], Workspace(settings.workspace), settings, where=where, workers=1
-    )
+    outcomes = map_keys(toy.thread_variables, ["0001"], Workspace(settings.workspace), settings, where=where, workers=1)
     assert outcomes[0].report is not None
     assert outcomes[0].report.figures == {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 

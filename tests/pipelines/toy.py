@@ -43,9 +43,7 @@ def shrink(key: str, workspace: Workspace, settings: Settings) -> StageReport:
         field = np.frombuffer((workspace.output("grow", key) / "field.bin").read_bytes(), dtype=np.float32)
         (folder / "figures.json").write_text(json.dumps({"sum": float(field.sum())}))
 
-    return workspace.run_stage(
-        "shrink", key, code_version="1", settings={}, inputs={"grow": record.digest}, work=work
-    )
+    return workspace.run_stage("shrink", key, code_version="1", settings={}, inputs={"grow": record.digest}, work=work)
 
 
 def thread_variables(key: str, workspace: Workspace, settings: Settings) -> StageReport:
