@@ -34,7 +34,7 @@ def _verdict(
     )
 
 
-def _none_set_aside(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+def none_set_aside(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
     """A check that no subject's latest materialization of the asset was set aside."""
 
     @dg.asset_check(
@@ -42,11 +42,11 @@ def _none_set_aside(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
         name="none_set_aside",
         description="No subject's input was at fault. The subjects listed are not made, for the reason given; the rest is.",
     )
-    def none_set_aside(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         known = context.instance.get_dynamic_partitions(str(subjects.name))
         return _verdict(set_aside(context.instance, asset.key, known), len(known))
 
-    return none_set_aside
+    return check
 
 
 def set_aside(instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Iterable[str]) -> dict[str, str]:
@@ -121,4 +121,4 @@ partitioned: tuple[dg.AssetsDefinition, ...] = (raw_session, capture_index, scan
 
 def all_checks() -> list[dg.AssetChecksDefinition]:
     """Every check of the project."""
-    return [*map(_none_set_aside, partitioned), cameras_agree, fit_for_release, nothing_unusual]
+    return [*map(none_set_aside, partitioned), cameras_agree, fit_for_release, nothing_unusual]

@@ -129,11 +129,12 @@ def run_key(function: StageFunction, key: str, workspace: Workspace, settings: S
     try:
         report = function(key, workspace, settings)
     except Exception as error:
-        return Outcome(key=key, seconds=time.perf_counter() - start, failure=_failure(error))
+        return Outcome(key=key, seconds=time.perf_counter() - start, failure=failure_of(error))
     return Outcome(key=key, seconds=time.perf_counter() - start, report=report)
 
 
-def _failure(error: Exception) -> Failure:
+def failure_of(error: Exception) -> Failure:
+    """What an error is to an orchestrator."""
     expected = isinstance(error, PalmError)
     trace = "" if expected else "".join(traceback.format_exception(error))
     transient = isinstance(error, OSError) and (error.errno in _TRANSIENT or isinstance(error, TimeoutError))
