@@ -1,0 +1,98 @@
+"""What makes a person's hand more than a point in the hand model's shape space.
+
+Three departures, each drawn from the seed: a smooth random displacement of the whole surface, joint centres that are
+not where the model's regressor puts them, and skinning weights that spread differently.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy import sparse
+from scipy.ndimage import map_coordinates
+
+from palm_data.simulate.template import CaptureTemplate
+
+FIELD_MEAN_M = (2.05, 2.45)
+"""Range of the mean displacement over the hand, millimetres."""
+JOINT_SHIFT_M = (2.0, 3.0)
+"""Range of every joint centre's shift, millimetres."""
+FIELD_SCALE_MM = 30.0
+"""Length over which neighbouring displacements agree (Gaussian correlation)."""
+_WAVES = 256
+_SPLINE_SPREAD = 0.33
+"""Standard deviation of a cubic B-spline sum of unit noise in three dimensions."""
+_WEIGHT_SCALE_MM = 25.0
+_WEIGHT_STRENGTH = 0.45
+_WEIGHT_BLUR_STEPS = (0, 3)
+"""Fewest and most rounds of averaging with the neighbours."""
+
+
+@dataclass(frozen=True, eq=False)
+class Identity:
+    """One person's departures from the hand model, on the template's base mesh."""
+
+    displacement: Float[ndarray, "base 3"]
+    """Added to the shaped surface at rest, metres."""
+    joint_shift: Float[ndarray, "16 3"]
+    """Added to the model's joints at rest, metres."""
+    weights: Float[ndarray, "base 17"]
+    """Skinning weights, rows summing to one."""
+
+
+def draw_identity(template: CaptureTemplate, rng: np.random.Generator) -> Identity:
+    """A person's departures."""
+    points = template.base_vertices
+    field = smooth_field(points, rng, scale_mm=FIELD_SCALE_MM, channels=3)
+    mean = np.linalg.norm(field[: template.hand_vertex_count], axis=1).mean()
+    displacement = field * (rng.uniform(*FIELD_MEAN_M) * 1e-3 / mean)
+    directions = rng.standard_normal((16, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    shift = directions * rng.uniform(*JOINT_SHIFT_M, size=(16, 1)) * 1e-3
+    return Identity(displacement, shift, _perturbed_weights(template, rng))
+
+
+def smooth_field(
+    points: Float[ndarray, "n 3"], rng: np.random.Generator, *, scale_mm: float, channels: int
+) -> Float[ndarray, "n channels"]:
+    """A stationary Gaussian field with unit variance, evaluated at points in metres.
+
+    Random Fourier features of the Gaussian kernel (Rahimi and Recht, NIPS 2007): the same draws give the same field
+    wherever it is evaluated.
+    """
+    waves = rng.standard_normal((_WAVES, 3)) / (scale_mm * 1e-3)
+    phases = rng.uniform(0.0, 2.0 * np.pi, _WAVES)
+    gains = rng.standard_normal((_WAVES, channels)) * np.sqrt(2.0 / _WAVES)
+    return np.cos(points @ waves.T + phases) @ gains
+
+
+def lattice_field(points: Float[ndarray, "n 3"], rng: np.random.Generator, *, scale_mm: float) -> Float[ndarray, "n"]:
+    """A smooth random field with unit variance (on average), cheap at a million points: B-splines on a random lattice."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    spacing = scale_mm * 1e-3
+    nodes = rng.standard_normal(tuple(np.ceil((high - low) / spacing).astype(int) + 4)).astype(np.float32)
+    places = ((points - low) / spacing + 1.5).T.astype(np.float32)
+    values = map_coordinates(nodes, places, output=np.float32, order=3, mode="nearest", prefilter=False)
+    return values.astype(np.float64) / _SPLINE_SPREAD
+
+
+def _perturbed_weights(template: CaptureTemplate, rng: np.random.Generator) -> ndarray:
+    """The template's weights, blurred over the surface and leaning to one joint or another."""
+    weights = template.base_weights
+    averaging = _neighbour_mean(template)
+    for _ in range(int(rng.integers(_WEIGHT_BLUR_STEPS[0], _WEIGHT_BLUR_STEPS[1] + 1))):
+        weights = 0.5 * (weights + averaging @ weights)
+    leaning = smooth_field(template.base_vertices, rng, scale_mm=_WEIGHT_SCALE_MM, channels=weights.shape[1])
+    weights = weights * np.exp(_WEIGHT_STRENGTH * leaning)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _neighbour_mean(template: CaptureTemplate) -> sparse.csr_matrix:
+    faces = template.base_faces
+    count = len(template.base_vertices)
+    links = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    links = np.concatenate([links, links[:, ::-1]])
+    graph = sparse.csr_matrix((np.ones(len(links)), links.T), shape=(count, count))
+    graph.data[:] = 1.0
+    return sparse.csr_matrix(sparse.diags(1.0 / np.asarray(graph.sum(axis=1)).ravel()) @ graph)

@@ -1,0 +1,158 @@
+"""A person's skin as textures: albedo from melanin and blood, roughness and specular.
+
+Everything is computed at the surface's rest position and only then laid out in texture space: charts meet without seams.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy.spatial import cKDTree
+
+from palm_data.simulate.anatomy import FINGERS
+from palm_data.simulate.chart import texture_chart
+from palm_data.simulate.detail import Relief
+from palm_data.simulate.features import SurfaceFeatures, smoothstep
+from palm_data.simulate.identity import lattice_field
+from palm_data.simulate.landmarks import distance_to
+from palm_data.simulate.skin_colour import skin_albedo
+from palm_data.simulate.skin_traits import SkinTraits
+from palm_data.simulate.template import capture_template
+
+_NAIL_TINT = np.array([1.06, 0.98, 0.96])
+_HORN_TINT = np.array([1.0, 0.975, 0.90])
+"""The thick horny layer of palms is a little yellow."""
+_VEIN_TINT = np.array([-0.17, -0.07, -0.02])
+
+
+@dataclass(frozen=True, eq=False)
+class SkinTextures:
+    """Maps in the captured mesh's texture layout; row 0 is v = 1."""
+
+    albedo: Float[ndarray, "size size 3"]
+    """Linear sRGB, diffuse."""
+    roughness: Float[ndarray, "size size"]
+    """GGX α (Mitsuba's principled BSDF and glTF take its square root)."""
+    specular: Float[ndarray, "size size"]
+    """Disney/Mitsuba `specular`: F0 = 0.08 × specular."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Lines:
+    """Where lines run, 0 to 1 a texel."""
+
+    creases: Float[ndarray, "texels"]
+    wrinkles: Float[ndarray, "texels"]
+    veins: Float[ndarray, "texels"]
+    knuckles: Float[ndarray, "texels"]
+
+
+def skin_textures(traits: SkinTraits, relief: Relief, size: int) -> SkinTextures:
+    """The skin's maps at `size`² texels."""
+    chart = texture_chart(size)
+    places = chart.features
+    rng = np.random.default_rng(traits.seed)
+    lines = _lines(places, relief, rng)
+    albedo = _albedo(traits, places, lines, rng)
+    roughness, specular = _gloss(traits, places, lines, rng)
+    return SkinTextures(chart.image(albedo), chart.image(roughness), chart.image(specular))
+
+
+def _lines(places: SurfaceFeatures, relief: Relief, rng: np.random.Generator) -> _Lines:
+    template = capture_template()
+    plane = np.stack([places.distal, places.radial], axis=1)
+    wobble = _field(places, rng, 6.0)
+    off_finger = 1.0 - smoothstep(0.2, 0.7, places.finger_share) * (places.finger != 0)
+    palm = _bump(distance_to(relief.landmarks.palm_lines, plane + 0.0004 * wobble[:, None]), 0.0006)
+    creases = palm * off_finger
+    wrinkles, knuckles = np.zeros(len(wobble)), np.zeros(len(wobble))
+    bent = places.along_m + 0.0006 * wobble
+    for row, name in enumerate(FINGERS):
+        chosen = places.finger == row
+        lengths = np.linalg.norm(np.diff(template.anatomy.fingers[name].points, axis=0), axis=1)
+        joints = np.cumsum(lengths)
+        spots = (joints[0], joints[0] - 0.0028, joints[1], 0.52 * joints[0]) if row else (joints[1], joints[0])
+        across = np.max([_bump(bent[chosen] - spot, 0.0005) for spot in spots], axis=0)
+        creases[chosen] = np.maximum(creases[chosen], across * smoothstep(0.2, 0.8, places.finger_share[chosen]))
+        for joint, width in ((1, 0.17), (2, 0.2)):
+            near = _bump(places.along[chosen] - joint, width)
+            wave = np.cos(2 * np.pi * (places.along_m[chosen] + 0.0009 * wobble[chosen]) / 0.0021)
+            wrinkles[chosen] += near * smoothstep(0.3, 1.0, wave)
+            knuckles[chosen] += near
+    back = smoothstep(0.0, 0.6, -places.palmar_side) * (1.0 - places.nail)
+    veins = _bump(distance_to(relief.landmarks.veins, plane + 0.0006 * wobble[:, None]), 0.0017)
+    return _Lines(
+        creases=relief.wrinkles * creases * places.glabrous,
+        wrinkles=relief.wrinkles * wrinkles * back,
+        veins=relief.veins * veins * back * (1.0 - places.finger_share),
+        knuckles=knuckles * back,
+    )
+
+
+def _albedo(traits: SkinTraits, places: SurfaceFeatures, lines: _Lines, rng: np.random.Generator) -> ndarray:
+    palm = places.glabrous
+    pads = palm * smoothstep(2.2, 2.8, places.along) * (places.finger >= 0)
+    broad, middle, fine = (_field(places, rng, scale) for scale in (16.0, 5.0, 1.6))
+    spots = _spots(places, rng, traits.freckles, 0.0011) + _spots(places, rng, traits.age_spots, 0.0024)
+    mottled = traits.mottling * (0.10 * broad + 0.07 * middle + 0.05 * fine)
+
+    melanin = np.exp((1 - palm) * np.log(traits.melanin) + palm * np.log(traits.palm_melanin))
+    melanin *= np.exp(0.6 * mottled + 0.25 * lines.knuckles + 0.22 * lines.creases + 0.2 * lines.wrinkles)
+    melanin += (1 - palm) * (1 - places.nail) * (0.45 * traits.melanin + 0.02) * spots
+    melanin = (1 - places.nail) * melanin + places.nail * (0.4 * melanin + 0.004)
+
+    flecks = 0.25 * traits.mottling * _field(places, rng, 3.0) * palm
+    blood = (1 - palm) * traits.blood + palm * traits.palm_blood
+    blood *= np.exp(2.0 * mottled + flecks + 0.5 * pads + 0.35 * lines.knuckles + 0.25 * lines.creases)
+    blood = (1 - places.nail) * blood + places.nail * 1.6 * traits.palm_blood
+
+    albedo = skin_albedo(melanin, blood)
+    albedo *= 1.0 + palm[:, None] * (_HORN_TINT - 1.0) + places.nail[:, None] * (_NAIL_TINT - 1.0)
+    albedo *= 1.0 + traits.veins * lines.veins[:, None] * _VEIN_TINT
+    albedo *= 1.0 - 0.22 * np.clip(lines.creases, 0, 1.2)[:, None] - 0.10 * np.clip(lines.wrinkles, 0, 1.2)[:, None]
+    edge = 4.0 * places.nail * (1.0 - places.nail)
+    free_edge = places.nail * smoothstep(2.86, 2.95, places.along)
+    albedo = albedo * (1.0 - 0.18 * edge[:, None])
+    albedo += free_edge[:, None] * 0.5 * (np.array([0.62, 0.56, 0.47]) - albedo)
+    return np.clip(albedo, 0.004, 0.95)
+
+
+def _gloss(
+    traits: SkinTraits, places: SurfaceFeatures, lines: _Lines, rng: np.random.Generator
+) -> tuple[ndarray, ndarray]:
+    """Roughness (GGX α) and specular."""
+    palm, nail = places.glabrous, places.nail
+    patches, fine = _field(places, rng, 14.0), _field(places, rng, 1.5)
+    palm_roughness = traits.roughness * (1.28 - 0.4 * traits.moisture)
+    roughness = (1 - palm) * traits.roughness + palm * palm_roughness
+    roughness *= np.exp(0.07 * patches + 0.06 * fine)
+    roughness += 0.06 * lines.knuckles + 0.05 * np.clip(lines.creases, 0, 1) + 0.04 * np.clip(lines.wrinkles, 0, 1)
+    roughness = (1 - nail) * roughness + nail * (0.14 + 0.02 * patches)
+    specular = traits.specular * (1.0 + palm * (0.35 * traits.moisture - 0.1)) * np.exp(0.06 * patches + 0.05 * fine)
+    specular *= 1.0 - 0.35 * np.clip(lines.creases, 0, 1)
+    specular = (1 - nail) * specular + nail * 0.55
+    return np.clip(roughness, 0.05, 0.9), np.clip(specular, 0.05, 0.9)
+
+
+def _field(places: SurfaceFeatures, rng: np.random.Generator, scale_mm: float) -> ndarray:
+    return lattice_field(places.points, rng, scale_mm=scale_mm)
+
+
+def _spots(places: SurfaceFeatures, rng: np.random.Generator, amount: float, radius: float) -> ndarray:
+    """Round spots at random places on the surface, soft-edged, 0 to 1."""
+    surface = np.arange(0, len(places.points), 97)
+    count = int(amount * 220 * (0.0011 / radius))
+    seeds = places.points[rng.choice(surface, size=max(count, 1), replace=False)]
+    strength = rng.uniform(0.25, 1.0, len(seeds)) * (count > 0)
+    size = radius * rng.uniform(0.5, 1.3, len(seeds))
+    distance, which = map(np.asarray, cKDTree(seeds).query(places.points, distance_upper_bound=3 * radius))
+    found = which < len(seeds)
+    result = np.zeros(len(places.points))
+    near = which[found]
+    result[found] = strength[near] * np.exp(-0.5 * (distance[found] / size[near]) ** 2)
+    return result
+
+
+def _bump(distance: Float[ndarray, "n"], width: float) -> Float[ndarray, "n"]:
+    return np.exp(-0.5 * (distance / width) ** 2)
