@@ -134,11 +134,22 @@ def run_key(function: StageFunction, key: str, workspace: Workspace, settings: S
 
 
 def failure_of(error: Exception) -> Failure:
-    """What an error is to an orchestrator."""
-    expected = isinstance(error, PalmError)
+    """What an error is to an orchestrator: I/O that may pass counts as that, whatever it was wrapped in."""
+    transient = any(_may_pass(cause) for cause in _causes(error))
+    expected = isinstance(error, PalmError) and not transient
     trace = "" if expected else "".join(traceback.format_exception(error))
-    transient = isinstance(error, OSError) and (error.errno in _TRANSIENT or isinstance(error, TimeoutError))
     return Failure(kind=type(error).__name__, message=str(error), expected=expected, transient=transient, trace=trace)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, OSError) and (error.errno in _TRANSIENT or isinstance(error, TimeoutError))
 
 
 def _map_here(

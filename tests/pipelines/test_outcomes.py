@@ -1,5 +1,6 @@
 """Ranged runs: one event per subject, one bad subject set aside, a defect fails the step but not the good ones."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 
 from pipelines.assets.by_subject import subject_asset
 from pipelines.checks import none_set_aside, set_aside
-from pipelines.compute import Outcome
+from pipelines.compute import Outcome, failure_of
 from pipelines.outcomes import SET_ASIDE, make_subjects, raise_broken
 from pipelines.partitions import subjects
 from pipelines.resources import Compute, Places
+from schemas.errors import StoreError
 from schemas.settings import Settings
 from tests.pipelines import toy
 
@@ -116,10 +118,23 @@ def test_a_defect_fails_the_step_after_the_good_subjects_are_recorded(
     assert "Traceback" in str(described.metadata["0002"].value)
 
 
-@pytest.mark.parametrize(("error", "retried"), [(TimeoutError("slow disk"), True), (FileNotFoundError("gone"), False)])
-def test_only_passing_troubles_are_retried(error: OSError, *, retried: bool) -> None:
-    from pipelines.compute import failure_of
+def _wrapped(cause: OSError) -> StoreError:
+    error = StoreError("the disk would not give it")
+    error.__cause__ = cause
+    return error
 
+
+@pytest.mark.parametrize(
+    ("error", "retried"),
+    [
+        (TimeoutError("slow disk"), True),
+        (_wrapped(OSError(errno.EIO, "I/O")), True),
+        (FileNotFoundError(errno.ENOENT, "gone"), False),
+        (OSError(errno.ENOSPC, "full"), False),
+        (ZeroDivisionError("a defect"), False),
+    ],
+)
+def test_only_passing_troubles_are_retried(error: Exception, *, retried: bool) -> None:
     with pytest.raises(dg.Failure) as raised:
         raise_broken([Outcome(key="0001", seconds=0, failure=failure_of(error))])
     assert raised.value.allow_retries is retried
