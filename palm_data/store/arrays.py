@@ -57,6 +57,18 @@ def open_group(path: Path) -> zarr.Group:
         ) from error
 
 
+def open_array(group: zarr.Group, name: str) -> zarr.Array:
+    """An array of a group, for reading.
+
+    Raises:
+        IntegrityError: if the group has no such array.
+    """
+    array = group.get(name)
+    if not isinstance(array, zarr.Array):
+        raise IntegrityError(f"{group.store}/{name}: expected an array, found {'nothing' if array is None else array}.")
+    return array
+
+
 def create_image_array(
     group: zarr.Group,
     name: str,

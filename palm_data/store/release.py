@@ -1,13 +1,211 @@
-"""Publishing: a version is staged, verified, put in place and then made to exist by its manifest."""
+"""Publishing: a version is staged, verified, put in place and then made to exist by its manifest.
 
+    <releases>/.partial/<version>.<id>/…     work in progress, with a lock that dies with its process
+    <releases>/<version>/…                   files put in place by one rename
+    <releases>/<version>/manifest.json       created last, and only if there is none: now the version exists
+
+Killed before the rename, a publisher leaves only work in progress; killed after it, a folder without a manifest.
+Neither is a version, and the next publisher removes both.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from palm_data.store.atomic import flush_directory, flush_tree, write_bytes
+from palm_data.store.contents import Entry, ReleaseContents, gather
+from palm_data.store.manifest import FILES_FILE, MANIFEST_FILE, create_manifest, read_manifest, seal
+from palm_data.store.objects import check_file, describe_difference, place
+from palm_data.store.plan import ReleasePlan, plan_release
+from palm_data.store.shard import recorded_settings
+from palm_data.store.splits import SPLITS
+from palm_data.store.tables import read_rows, rows_bytes
+from palm_data.store.verify import differences
 from palm_data.store.workspace import Workspace
-from schemas.ids import VersionId
-from schemas.release import Manifest
+from schemas.errors import ConflictError, IntegrityError
+from schemas.ids import Sha256, VersionId
+from schemas.release import SCHEMA_VERSION, FileRow, Manifest
 from schemas.settings import Settings
+from schemas.version import VERSION
+
+_PARTIAL = ".partial"
+_INSTALL_LOCK = "install.lock"
 
 
 def publish_release(
     version: VersionId, workspace: Workspace, settings: Settings, *, parent: VersionId | None = None
 ) -> Manifest:
-    """Publish every subject that may be released as one immutable version, and return its manifest."""
-    raise NotImplementedError
+    """Publish every subject that may be released as one immutable version, and return its manifest.
+
+    The same subjects, settings, code and parent give the same merkle root. Publishing what is published already
+    changes nothing.
+
+    Args:
+        parent: the version to carry splits over from; the highest lower one by default.
+
+    Raises:
+        ConflictError: if the version exists with other contents; nothing of it was changed.
+        IntegrityError: if a file of the workspace is not what its stage wrote.
+        StoreError: if there is nothing to publish, or the version or its parent will not do.
+    """
+    plan = plan_release(version, workspace, settings, parent=parent)
+    contents = gather(plan, workspace, settings)
+    releases = settings.releases.absolute()
+    published = _published(releases / version, contents.merkle_root)
+    if published is not None:
+        return published
+    with _staging(releases, version) as staged:
+        tree = staged / "tree"
+        files_sha256 = _stage(contents, tree, releases / plan.parent if plan.parent else None)
+        manifest = _manifest(plan, contents, settings, files_sha256)
+        with _locked(releases / _PARTIAL / _INSTALL_LOCK):
+            return _install(manifest, tree, releases / version, staged)
+
+
+def _published(folder: Path, merkle_root: Sha256) -> Manifest | None:
+    """The manifest of the version if it exists with these contents; None if it does not exist.
+
+    Raises:
+        ConflictError: if it exists with other contents.
+    """
+    if not (folder / MANIFEST_FILE).exists():
+        return None
+    manifest = read_manifest(folder)
+    if manifest.merkle_root != merkle_root:
+        raise ConflictError(
+            f"{folder}: expected no version {manifest.version}, or one with merkle root {merkle_root}; found one "
+            f"published {manifest.created.isoformat()} by code {manifest.code_version} with {manifest.merkle_root}, "
+            f"{manifest.counts.get('subjects')} subjects and {manifest.counts.get('captures')} captures. "
+            "Nothing was changed. Publish under a higher version."
+        )
+    return manifest
+
+
+def _stage(contents: ReleaseContents, tree: Path, parent: Path | None) -> Sha256:
+    """Have every file of the version lie below a folder, checked, read-only and flushed; digest of the files table."""
+    kept = {} if parent is None else {row.sha256: parent / row.path for row in _parent_rows(parent)}
+    for entry in contents.entries:
+        _stage_entry(entry, tree / entry.row.path, kept.get(entry.row.sha256))
+    table = rows_bytes(FileRow, contents.rows)
+    (tree / FILES_FILE).write_bytes(table)
+    for problem in differences(tree, contents.rows, deep=False):
+        raise IntegrityError(f"{tree}: {problem}")
+    for path in tree.rglob("*"):
+        if path.is_file():
+            path.chmod(0o444)
+    flush_tree(tree)
+    return hashlib.sha256(table).hexdigest()
+
+
+def _stage_entry(entry: Entry, target: Path, kept: Path | None) -> None:
+    """Put one file in its place, and read it back.
+
+    Args:
+        kept: a file of the parent version with the same content, shared if it is still whole.
+    """
+    size, sha256 = entry.row.bytes, entry.row.sha256
+    if isinstance(entry.source, bytes):
+        write_bytes(target, entry.source)
+        check_file(target, size=size, sha256=sha256, hint="The disk does not keep what is written.")
+        return
+    if kept is not None and describe_difference(kept, size=size, sha256=sha256) is None:
+        place(kept, target)
+        return
+    check_file(entry.source, size=size, sha256=sha256, hint="The workspace is damaged: materialize the subject again.")
+    place(entry.source, target)
+
+
+def _parent_rows(parent: Path) -> list[FileRow]:
+    return read_rows(parent / FILES_FILE, FileRow, sha256=read_manifest(parent).files_sha256)
+
+
+def _manifest(plan: ReleasePlan, contents: ReleaseContents, settings: Settings, files_sha256: Sha256) -> Manifest:
+    values: dict[str, Any] = {
+        "version": plan.version,
+        "schema_version": SCHEMA_VERSION,
+        "parent": plan.parent,
+        "created": datetime.now(UTC).replace(microsecond=0),
+        "code_version": VERSION,
+        "settings": recorded_settings(settings),
+        "splits": {name: tuple(row.subject_id for row in contents.splits if row.split == name) for name in SPLITS},
+        "counts": contents.counts,
+        "withdrawn": plan.withdrawn,
+        "merkle_root": contents.merkle_root,
+        "files_sha256": files_sha256,
+    }
+    return seal(values)
+
+
+def _install(manifest: Manifest, tree: Path, final: Path, staged: Path) -> Manifest:
+    """Make the staged tree the version; whoever comes second finds it made. Call with the install lock held."""
+    published = _published(final, manifest.merkle_root)
+    if published is not None:
+        return published
+    if final.exists():  # a publisher died between its rename and its manifest
+        final.rename(staged / "abandoned")
+    tree.rename(final)
+    flush_directory(final.parent)
+    try:
+        create_manifest(manifest, final, staged)
+    except ConflictError:  # from a machine that does not see this lock
+        return _published(final, manifest.merkle_root) or manifest
+    return manifest
+
+
+@contextmanager
+def _staging(releases: Path, version: VersionId) -> Iterator[Path]:
+    """A fresh folder of our own, removed at the end; those of dead publishers are removed at the start."""
+    partial = releases / _PARTIAL
+    partial.mkdir(parents=True, exist_ok=True)
+    staged = partial / f"{version}.{uuid.uuid4().hex}"
+    lock = staged.with_name(f"{staged.name}.lock")
+    with _locked(partial / _INSTALL_LOCK):
+        _sweep(partial)
+        alive = _take(lock, wait=True)
+    try:
+        staged.mkdir()
+        yield staged
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+        lock.unlink(missing_ok=True)
+        os.close(alive)
+
+
+def _sweep(partial: Path) -> None:
+    """Remove the work of publishers that are not alive. Call with the install lock held."""
+    for folder in [path for path in partial.iterdir() if path.is_dir()]:
+        lock = folder.with_name(f"{folder.name}.lock")
+        try:
+            dead = _take(lock, wait=False)
+        except BlockingIOError:
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.unlink(missing_ok=True)
+        os.close(dead)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    descriptor = _take(path, wait=True)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(path: Path, *, wait: bool) -> int:
+    """A descriptor that holds the lock until it is closed, or its process is dead."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

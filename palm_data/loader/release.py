@@ -1,0 +1,179 @@
+"""Opening a release: a sequence of captures, with the tables they come from."""
+
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from palm_data.loader.location import version_folder
+from palm_data.loader.sample import Sample
+from palm_data.loader.shards import Shard
+from palm_data.loader.tables import Tables, Where, released_camera
+from schemas.arrow import table_to_rows
+from schemas.camera import Camera
+from schemas.errors import StoreError
+from schemas.ids import SubjectId, VersionId
+from schemas.release import CameraRow, CaptureRow, ImageRow, Manifest, SplitName, SplitRow, SubjectRow
+
+
+def open_release(
+    location: str | Path,
+    version: VersionId | None = None,
+    *,
+    split: SplitName | None = None,
+    subjects: Collection[SubjectId] | None = None,
+    where: Where | None = None,
+) -> "Release":
+    """Open a published version: its tables now, verified; images, maps and scans when they are asked for.
+
+    Args:
+        location: the folder of all releases, or of one version; a local path.
+        version: the highest published one by default.
+        split: keep only the captures of this split.
+        subjects: keep only the captures of these subjects.
+        where: keep only captures for which each named column has the given value (or one of a collection of values),
+            or for which the Arrow expression is true. Columns are those of the captures, subjects and gestures
+            tables, and `split`.
+
+    Raises:
+        StoreError: if there is no such version, subject, split or column.
+        IntegrityError: if the manifest, the files table or a table is damaged.
+    """
+    tables = Tables(version_folder(location, version))
+    release = Release(tables, np.arange(tables["captures"].num_rows))
+    return release.filtered(split=split, subjects=subjects, where=where)
+
+
+class Release(Sequence[Sample]):
+    """The captures of a version, or some of them, ordered by subject and frame. May be sent to other processes."""
+
+    def __init__(self, tables: Tables, selected: np.ndarray) -> None:
+        """Take the tables, and which rows of the captures table are in, in ascending order."""
+        self.tables, self._selected = tables, selected
+        self._shards: dict[SubjectId, Shard] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to other processes without open arrays."""
+        return {"tables": self.tables, "_selected": self._selected, "_shards": {}}
+
+    def __repr__(self) -> str:
+        return f"Release({self.version}, {len(self)} captures of {len(self.subject_ids)} subjects)"
+
+    def __len__(self) -> int:
+        return len(self._selected)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Release": ...
+
+    def __getitem__(self, index: int | slice) -> "Sample | Release":
+        """The capture at a position, or a release of a range of them."""
+        if isinstance(index, slice):
+            return Release(self.tables, np.sort(self._selected[index]))
+        (row,) = table_to_rows(CaptureRow, self.tables["captures"].slice(int(self._selected[index]), 1))
+        return Sample(self, row)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[position] for position in range(len(self)))
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the version is."""
+        return self.tables.manifest
+
+    @property
+    def version(self) -> VersionId:
+        """The version."""
+        return self.manifest.version
+
+    @cached_property
+    def subject_ids(self) -> tuple[SubjectId, ...]:
+        """The subjects whose captures are here, sorted."""
+        return tuple(sorted(pc.unique(self._captures["subject_id"]).to_pylist()))
+
+    @property
+    def subjects(self) -> tuple[SubjectRow, ...]:
+        """What is known of them, in bands."""
+        return tuple(self.person(subject_id) for subject_id in self.subject_ids)
+
+    def capture(self, subject_id: SubjectId, frame: int) -> Sample:
+        """The capture of a subject with this frame number.
+
+        Raises:
+            StoreError: if it is not among the captures here; says which frames are.
+        """
+        theirs = self._captures.filter(pc.field("subject_id") == subject_id)
+        rows = theirs.filter(pc.field("frame") == frame)
+        if not rows.num_rows:
+            known = ", ".join(map(str, theirs["frame"].to_pylist())) or "none"
+            raise StoreError(f"{self}: subject {subject_id}: expected one of the frames {known}, found {frame}.")
+        (row,) = table_to_rows(CaptureRow, rows)
+        return Sample(self, row)
+
+    def subject(self, subject_id: SubjectId) -> "Release":
+        """The captures of one subject.
+
+        Raises:
+            StoreError: if none of theirs is here.
+        """
+        return self.filtered(subjects=[subject_id])
+
+    def filtered(
+        self,
+        *,
+        split: SplitName | None = None,
+        subjects: Collection[SubjectId] | None = None,
+        where: Where | None = None,
+    ) -> "Release":
+        """Those of the captures that satisfy everything given, as `open_release` describes it.
+
+        Raises:
+            StoreError: if there is no such subject, split or column.
+        """
+        selected = self._selected
+        if split is not None:
+            if split not in self.manifest.splits:
+                raise StoreError(f"{self}: split: expected one of {', '.join(self.manifest.splits)}, found {split!r}.")
+            selected = selected[self.tables.matching({"split": split})[selected]]
+        if subjects is not None:
+            missing = sorted(set(subjects) - set(self.subject_ids))
+            if missing:
+                known = ", ".join(self.subject_ids) or "none"
+                raise StoreError(f"{self}: expected subjects among {known}, found {', '.join(missing)}.")
+            selected = selected[self.tables.matching({"subject_id": list(subjects)})[selected]]
+        if where is not None:
+            selected = selected[self.tables.matching(where)[selected]]
+        return Release(self.tables, selected)
+
+    def person(self, subject_id: SubjectId) -> SubjectRow:
+        """What is known of a subject, in bands."""
+        return self.tables.rows("subjects", SubjectRow, subject_id)[0]
+
+    def split_of(self, subject_id: SubjectId) -> SplitName:
+        """The split of a subject."""
+        return self.tables.rows("splits", SplitRow, subject_id)[0].split
+
+    def cameras(self, subject_id: SubjectId) -> tuple[Camera, ...]:
+        """The cameras of a subject's undistorted images, in the order of the views."""
+        return tuple(released_camera(row) for row in self.tables.rows("cameras", CameraRow, subject_id))
+
+    def images(self, subject_id: SubjectId, frame: int) -> tuple[ImageRow, ...]:
+        """The rows of a capture's images, in the order of the views."""
+        return self.tables.images(subject_id, frame)
+
+    def shard(self, subject_id: SubjectId) -> Shard:
+        """A subject's arrays."""
+        if subject_id not in self._shards:
+            folder = self.tables.folder / "shards" / f"{subject_id}.zarr"
+            self._shards[subject_id] = Shard(folder, self.tables.shard_files(subject_id))
+        return self._shards[subject_id]
+
+    @property
+    def _captures(self) -> pa.Table:
+        return self.tables["captures"].take(pa.array(self._selected))

@@ -1,0 +1,189 @@
+"""Captures as a consumer sees them: typed, in metres, each array read when it is first asked for."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palm_data.loader.shards import Shard
+from schemas.camera import Camera
+from schemas.errors import StoreError
+from schemas.ids import CameraId, Slug, SubjectId
+from schemas.release import CaptureRow, ImageRow, SplitName, SubjectRow
+
+if TYPE_CHECKING:
+    from palm_data.loader.release import Release
+
+TIER = "full"
+_NORMAL_STEPS = np.float32(32767.0)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A capture's textured surface, in the world."""
+
+    vertices: np.ndarray
+    """(n, 3) float32, metres, world."""
+    faces: np.ndarray
+    """(m, 3) int32, rows of `vertices`."""
+    uv: np.ndarray | None
+    """(k, 2) float32, v up, (0, 0) = lower left corner of the texture; None if the scan has none."""
+    uv_faces: np.ndarray | None
+    """(m, 3) int32, rows of `uv`; None if the scan has none."""
+    texture: np.ndarray | None
+    """(h, w, 3) uint8, sRGB; None if the scan has none."""
+
+
+class View:
+    """One camera's image and maps in one capture. Only this view's tiles are read, each array once."""
+
+    def __init__(self, shard: Shard, row: int, camera: Camera, image: ImageRow) -> None:
+        self._shard, self._row, self._image = shard, row, image
+        self.camera = camera
+        """The camera of the undistorted image."""
+
+    def __repr__(self) -> str:
+        return f"View({self.camera_id}, {self.camera.width}×{self.camera.height}, present={self.present})"
+
+    @property
+    def camera_id(self) -> CameraId:
+        """The camera's name."""
+        return self.camera.camera_id
+
+    @property
+    def present(self) -> bool:
+        """Whether the rig delivered this image; if not, `rgb` is zero."""
+        return self._image.present
+
+    @cached_property
+    def rgb(self) -> np.ndarray:
+        """(height, width, 3) uint8, sRGB, undistorted."""
+        return self._shard.frame(f"rgb/{TIER}", self._row, self._image.view_index)
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """(height, width) bool: where the scan is seen."""
+        return self._shard.frame(f"mask/{TIER}", self._row, self._image.view_index) != 0
+
+    @cached_property
+    def depth(self) -> np.ndarray:
+        """(height, width) float32: metres along the camera's z, 0 = none."""
+        return metric(self._shard, self._shard.frame(f"depth/{TIER}", self._row, self._image.view_index))
+
+    @cached_property
+    def normal(self) -> np.ndarray:
+        """(height, width, 3) float32: unit normals in camera axes (x right, y down, z forward), 0 = none."""
+        return self._shard.frame(f"normal/{TIER}", self._row, self._image.view_index) / _NORMAL_STEPS
+
+
+class Sample:
+    """One capture: all views and the scan, taken together. Arrays are read when first asked for, and kept."""
+
+    def __init__(self, release: "Release", capture: CaptureRow) -> None:
+        self._release, self.capture = release, capture
+
+    def __repr__(self) -> str:
+        return f"Sample(subject_id={self.subject_id!r}, frame={self.frame}, gesture={self.gesture!r})"
+
+    @property
+    def subject_id(self) -> SubjectId:
+        """Who it is."""
+        return self.capture.subject_id
+
+    @property
+    def frame(self) -> int:
+        """Position in the subject's sequence, from 1."""
+        return self.capture.frame
+
+    @property
+    def gesture(self) -> Slug:
+        """What the hand does."""
+        return self.capture.gesture
+
+    @property
+    def subject(self) -> SubjectRow:
+        """What is known of the person, in bands."""
+        return self._release.person(self.subject_id)
+
+    @property
+    def split(self) -> SplitName:
+        """The subject's split."""
+        return self._release.split_of(self.subject_id)
+
+    @property
+    def cameras(self) -> tuple[Camera, ...]:
+        """The cameras of the undistorted images, in the order of the views."""
+        return self._release.cameras(self.subject_id)
+
+    @cached_property
+    def views(self) -> tuple[View, ...]:
+        """Every view, in the order of the arrays' first axis."""
+        images = self._release.images(self.subject_id, self.frame)
+        return tuple(
+            View(self._shard, self.capture.array_index, camera, image)
+            for camera, image in zip(self.cameras, images, strict=True)
+        )
+
+    def view(self, camera_id: CameraId) -> View:
+        """The view of one camera.
+
+        Raises:
+            StoreError: if the capture has no such camera; names those it has.
+        """
+        for view in self.views:
+            if view.camera_id == camera_id:
+                return view
+        known = ", ".join(view.camera_id for view in self.views)
+        raise StoreError(f"{self}: expected one of {known}, found {camera_id!r}.")
+
+    @cached_property
+    def rgb(self) -> np.ndarray:
+        """(views, height, width, 3) uint8, sRGB, undistorted; zero where an image is missing."""
+        return self._shard.frame(f"rgb/{TIER}", self.capture.array_index)
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """(views, height, width) bool: where the scan is seen."""
+        return self._shard.frame(f"mask/{TIER}", self.capture.array_index) != 0
+
+    @cached_property
+    def depth(self) -> np.ndarray:
+        """(views, height, width) float32: metres along each camera's z, 0 = none."""
+        return metric(self._shard, self._shard.frame(f"depth/{TIER}", self.capture.array_index))
+
+    @cached_property
+    def normal(self) -> np.ndarray:
+        """(views, height, width, 3) float32: unit normals in each camera's axes, 0 = none."""
+        return self._shard.frame(f"normal/{TIER}", self.capture.array_index) / _NORMAL_STEPS
+
+    @cached_property
+    def scan(self) -> Scan:
+        """The scan's surface, in the world."""
+        uv, uv_faces, texture = self._rows("uv", "uv"), self._rows("uv_faces", "uv_face"), self._texture()
+        return Scan(
+            vertices=self._rows("vertices", "vertex"),
+            faces=self._rows("faces", "face"),
+            uv=uv if len(uv) else None,
+            uv_faces=uv_faces if len(uv_faces) else None,
+            texture=texture,
+        )
+
+    @property
+    def _shard(self) -> Shard:
+        return self._release.shard(self.subject_id)
+
+    def _rows(self, name: str, offsets: str) -> np.ndarray:
+        at = self.capture.array_index
+        start, stop = self._shard.rows(f"scan/{offsets}_offsets", at, at + 2).tolist()
+        return self._shard.rows(f"scan/{name}", start, stop)
+
+    def _texture(self) -> np.ndarray | None:
+        at = self.capture.array_index
+        ((height, width),) = self._shard.rows("scan/texture_sizes", at, at + 1).tolist()
+        return self._shard.frame("scan/texture", at, 0)[:height, :width] if height else None
+
+
+def metric(shard: Shard, depth: np.ndarray) -> np.ndarray:
+    """Stored depth in metres, float32."""
+    return depth * np.float32(shard.attributes(f"depth/{TIER}")["metres_per_unit"])

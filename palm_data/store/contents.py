@@ -1,0 +1,180 @@
+"""The contents of a version, known before a byte of it is written: every file's path, size, digest and origin."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from pydantic import BaseModel
+
+from palm_data.store import shard
+from palm_data.store.documents import default_terms, readme
+from palm_data.store.merkle import merkle_root
+from palm_data.store.plan import ReleasePlan
+from palm_data.store.splits import assign_splits
+from palm_data.store.tables import read_table, rows_bytes, table_bytes
+from palm_data.store.workspace import StageRecord, Workspace
+from schemas.capture import CaptureIndex, Gesture
+from schemas.errors import SettingsError, StoreError
+from schemas.ids import Sha256, SubjectId
+from schemas.release import CameraRow, CaptureRow, FileRow, GestureRow, ImageRow, SplitRow, SubjectRow
+from schemas.settings import Settings
+
+_IMAGE_MODALITIES = ("rgb", "mask", "depth", "normal")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file to publish: what it has to be, and where its content comes from."""
+
+    row: FileRow
+    source: Path | bytes
+
+
+@dataclass(frozen=True)
+class ReleaseContents:
+    """Everything that the merkle root stands for."""
+
+    entries: tuple[Entry, ...]
+    """Sorted by path."""
+    splits: tuple[SplitRow, ...]
+    counts: dict[str, int]
+
+    @property
+    def rows(self) -> tuple[FileRow, ...]:
+        """The files, sorted by path."""
+        return tuple(entry.row for entry in self.entries)
+
+    @property
+    def merkle_root(self) -> Sha256:
+        """The identity of the version."""
+        return merkle_root(self.rows)
+
+
+def gather(plan: ReleasePlan, workspace: Workspace, settings: Settings) -> ReleaseContents:
+    """All files of the planned version: shards from the workspace, tables and texts made here.
+
+    Raises:
+        StoreError: if the plan has no subject, or two subjects' indexes describe one gesture differently.
+        IntegrityError: if a subject's tables are damaged.
+    """
+    if not plan.included:
+        reasons = "; ".join(f"{one.subject_id}: {', '.join(one.reasons)}" for one in plan.left_out)
+        raise StoreError(
+            f"version {plan.version}: expected at least one subject that may be released, found none "
+            f"({reasons or 'the workspace has no subject'})."
+        )
+    subjects = [index.subject for index in plan.included]
+    splits = assign_splits(subjects, {row.subject_id: row for row in plan.parent_splits}, plan.version)
+    records = {one.subject_id: workspace.require(shard.STAGE, one.subject_id) for one in subjects}
+    folders = {one.subject_id: workspace.output(shard.STAGE, one.subject_id) for one in subjects}
+    captures = _concatenated("captures", CaptureRow, records, folders)
+    images = _concatenated("images", ImageRow, records, folders)
+    cameras = _concatenated("cameras", CameraRow, records, folders)
+    tables = {
+        "subjects": rows_bytes(SubjectRow, [_subject_row(index) for index in plan.included]),
+        "gestures": rows_bytes(GestureRow, _gestures(plan.included)),
+        "captures": table_bytes(captures),
+        "images": table_bytes(images),
+        "cameras": table_bytes(cameras),
+        "splits": rows_bytes(SplitRow, splits),
+    }
+    counts = {
+        "subjects": len(subjects),
+        "captures": captures.num_rows,
+        "images": sum(images["present"].to_pylist()),
+        "subjects_left_out": len(plan.left_out),
+        "captures_quarantined": sum(item.whole_capture for item in plan.quarantined),
+    }
+    entries = [
+        *(_document(f"tables/{name}.parquet", content, "table") for name, content in tables.items()),
+        _document("README.md", readme(plan.version, plan.parent, counts, splits).encode(), "document"),
+        _document("LICENSE", _terms(settings), "document"),
+        _document("report/left_out.json", _left_out(plan), "document"),
+        *(entry for one, record in records.items() for entry in _shard_entries(one, record, folders[one])),
+    ]
+    entries.sort(key=lambda entry: entry.row.path.encode())
+    counts |= {"files": len(entries), "bytes": sum(entry.row.bytes for entry in entries)}
+    return ReleaseContents(entries=tuple(entries), splits=splits, counts=counts)
+
+
+def _concatenated(
+    name: str, model: type[BaseModel], records: dict[SubjectId, StageRecord], folders: dict[SubjectId, Path]
+) -> pa.Table:
+    """The subjects' rows of one table, one subject after the other."""
+    parts = []
+    for subject_id, record in records.items():
+        path = f"tables/{name}.parquet"
+        (digest,) = (item.sha256 for item in record.outputs if item.path == path)
+        parts.append(read_table(folders[subject_id] / path, model, sha256=digest))
+    return pa.concat_tables(parts)
+
+
+def _subject_row(index: CaptureIndex) -> SubjectRow:
+    one = index.subject
+    return SubjectRow(
+        subject_id=one.subject_id, sex=one.sex, age_band=one.age_band, height_band=one.height_band,
+        skin_tone=one.skin_tone, captures=len(index.captures),
+    )  # fmt: skip
+
+
+def _gestures(indexes: Iterable[CaptureIndex]) -> list[GestureRow]:
+    """The gestures that any released capture shows, sorted."""
+    known: dict[str, tuple[Gesture, SubjectId]] = {}
+    for index in indexes:
+        for gesture in index.gestures:
+            first, since = known.setdefault(gesture.gesture, (gesture, index.subject.subject_id))
+            if first != gesture:
+                raise StoreError(
+                    f"gestures.csv: {gesture.gesture}: expected one description, found {first.description!r} at the "
+                    f"ingest of {since} and {gesture.description!r} at that of {index.subject.subject_id}. "
+                    "Ingest both again."
+                )
+    return [GestureRow(**known[name][0].model_dump()) for name in sorted(known)]
+
+
+def _shard_entries(subject_id: SubjectId, record: StageRecord, folder: Path) -> Iterable[Entry]:
+    prefix = f"{shard.SHARD}/"
+    for item in record.outputs:
+        if item.path.startswith(prefix):
+            inner = item.path.removeprefix(prefix)
+            modality, tier = _kind(inner)
+            row = FileRow(
+                path=f"shards/{subject_id}.zarr/{inner}", bytes=item.bytes, sha256=item.sha256,
+                subject_id=subject_id, modality=modality, tier=tier,
+            )  # fmt: skip
+            yield Entry(row=row, source=folder / item.path)
+
+
+def _kind(path: str) -> tuple[str, str | None]:
+    """Modality and tier of a file of a subject's group."""
+    first, *rest = path.split("/")
+    if first in _IMAGE_MODALITIES and len(rest) > 1:
+        return first, rest[0]
+    return (first, None) if first in (*_IMAGE_MODALITIES, "scan") and rest else ("metadata", None)
+
+
+def _document(path: str, content: bytes, modality: str) -> Entry:
+    digest = hashlib.sha256(content).hexdigest()
+    return Entry(row=FileRow(path=path, bytes=len(content), sha256=digest, modality=modality), source=content)
+
+
+def _left_out(plan: ReleasePlan) -> bytes:
+    report: dict[str, Sequence[object]] = {
+        "subjects": [one.model_dump(mode="json") for one in plan.left_out],
+        "quarantined": [item.model_dump(mode="json") for item in plan.quarantined],
+    }
+    return (json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _terms(settings: Settings) -> bytes:
+    if settings.release.terms is None:
+        return default_terms().encode()
+    try:
+        return settings.release.terms.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"settings: release.terms: expected a readable text file, found {error.strerror}: {settings.release.terms}."
+        ) from error

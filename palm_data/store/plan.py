@@ -1,0 +1,147 @@
+"""Who may enter a release, who may not, and why."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from palm_data.capture.index import load_index
+from palm_data.capture.layout import read_subjects
+from palm_data.quality.gate import subject_gate
+from palm_data.store import shard
+from palm_data.store.manifest import is_version, read_manifest, version_order, versions
+from palm_data.store.tables import read_rows
+from palm_data.store.workspace import Workspace
+from schemas.capture import CaptureIndex, Consent, Quarantined, Subject
+from schemas.errors import IntegrityError, StoreError
+from schemas.ids import SubjectId, VersionId
+from schemas.release import SplitRow
+from schemas.settings import Settings
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+
+class LeftOut(BaseModel):
+    """A subject that is not in the release, with the reasons."""
+
+    model_config = _FROZEN
+
+    subject_id: SubjectId
+    reasons: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class ReleasePlan(BaseModel):
+    """What a version would hold."""
+
+    model_config = _FROZEN
+
+    version: VersionId
+    parent: VersionId | None
+    parent_splits: tuple[SplitRow, ...]
+    included: tuple[CaptureIndex, ...]
+    left_out: tuple[LeftOut, ...]
+    withdrawn: Annotated[tuple[SubjectId, ...], Field(description="In the parent, and withdrawn since.")]
+
+    @property
+    def quarantined(self) -> tuple[Quarantined, ...]:
+        """What was set aside at ingest, of the included subjects."""
+        return tuple(item for index in self.included for item in index.quarantined)
+
+
+def plan_release(
+    version: VersionId, workspace: Workspace, settings: Settings, *, parent: VersionId | None = None
+) -> ReleasePlan:
+    """Decide for each subject whether this version has them; nothing is written.
+
+    Consent is read from the raw subject table as it is now, if that can be reached, and from the index otherwise.
+    One bad subject costs one subject.
+
+    Args:
+        parent: the version to carry splits over from; the highest lower one by default.
+
+    Raises:
+        StoreError: if the version or its parent is not a version number, or the parent does not exist or is not lower.
+    """
+    parent = _parent(version, settings.releases, parent)
+    splits = _splits(settings.releases, parent)
+    registered = _registered(settings.raw)
+    known = {*workspace.keys(shard.STAGE), *workspace.keys("capture_index"), *(row.subject_id for row in splits)}
+    included: list[CaptureIndex] = []
+    left_out: list[LeftOut] = []
+    withdrawn: list[SubjectId] = []
+    for subject_id in sorted(known):
+        index, reasons = _judge(subject_id, workspace, settings, registered)
+        if index is not None and not reasons:
+            included.append(index)
+            continue
+        left_out.append(LeftOut(subject_id=subject_id, reasons=reasons))
+        if _WITHDRAWN in reasons and any(row.subject_id == subject_id for row in splits):
+            withdrawn.append(subject_id)
+    return ReleasePlan(
+        version=version, parent=parent, parent_splits=splits, included=tuple(included),
+        left_out=tuple(left_out), withdrawn=tuple(withdrawn),
+    )  # fmt: skip
+
+
+_WITHDRAWN = "consent: expected granted, found withdrawn"
+
+
+def _judge(
+    subject_id: SubjectId, workspace: Workspace, settings: Settings, registered: Mapping[SubjectId, Subject] | None
+) -> tuple[CaptureIndex | None, tuple[str, ...]]:
+    """The subject's index, and the reasons against releasing them; the reasons name no path of this machine."""
+    if registered is not None:
+        if subject_id not in registered:
+            return None, ("subjects.csv: expected a row of the subject, found none",)
+        if registered[subject_id].consent is not Consent.GRANTED:
+            return None, (_WITHDRAWN,)
+    try:
+        if workspace.record("capture_index", subject_id) is None:
+            return None, ("capture_index: expected a finished output, found nothing",)
+        index = load_index(workspace, subject_id)
+        if index.subject.consent is not Consent.GRANTED:
+            return None, (_WITHDRAWN,)
+        failed = [item for item in subject_gate(workspace, subject_id, settings) if item.blocking and not item.passed]
+        reasons = [f"{item.name}: expected {item.expected}, found {item.found}" for item in failed]
+        problem = None if reasons else shard.out_of_date(index, workspace, settings)
+    except IntegrityError:
+        return None, ("workspace: expected whole outputs, found damaged ones",)
+    return index, tuple([*reasons, problem] if problem else reasons)
+
+
+def _registered(raw: Path) -> dict[SubjectId, Subject] | None:
+    """The raw subject table as it is now; None if it cannot be reached."""
+    if not (raw / "subjects.csv").exists():
+        return None
+    return {subject.subject_id: subject for subject in read_subjects(raw)}
+
+
+def _parent(version: VersionId, releases: Path, parent: VersionId | None) -> VersionId | None:
+    for name in (version, parent):
+        if name is not None and not is_version(name):
+            raise StoreError(f"version: expected MAJOR.MINOR.PATCH, found {name!r}.")
+    existing = versions(releases)
+    lower = [name for name in existing if version_order(name) < version_order(version)]
+    if parent is None:
+        return lower[-1] if lower else None
+    if parent not in lower:
+        raise StoreError(
+            f"{releases / parent}: expected a published version below {version} as the parent, found "
+            f"{'none' if parent not in existing else parent}. Published: {', '.join(existing) or 'nothing'}."
+        )
+    return parent
+
+
+def _splits(releases: Path, parent: VersionId | None) -> tuple[SplitRow, ...]:
+    if parent is None:
+        return ()
+    folder = releases / parent
+    rows = read_rows(folder / "tables" / "splits.parquet", SplitRow)
+    promised = {(split, subject) for split, subjects in read_manifest(folder).splits.items() for subject in subjects}
+    if {(row.split, row.subject_id) for row in rows} != promised:
+        raise IntegrityError(
+            f"{folder / 'tables' / 'splits.parquet'}: expected the splits of the manifest, found others. "
+            f"Run: palm verify {parent}"
+        )
+    return tuple(rows)

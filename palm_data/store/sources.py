@@ -1,0 +1,121 @@
+"""What a subject's shard is made from: finished stages, and the raw files as they were ingested."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from palm_data.calibration.cameras import CAMERAS_FILE, colour_cameras, load_cameras
+from palm_data.capture.raw_files import read_bounded
+from palm_data.maps.views import ViewRow, load_views
+from palm_data.store.arrays import open_array, open_group
+from palm_data.store.workspace import OutputFile, Workspace
+from schemas.camera import Camera
+from schemas.capture import CaptureIndex, RawFile
+from schemas.errors import BadInputError, StoreError
+from schemas.settings import Settings
+
+MAPS = "maps.zarr"
+TIER = "full"
+MAP_ENCODINGS = {"mask": (np.uint8, 4), "depth": (np.uint16, 4), "normal": (np.int16, 5)}
+"""Name → stored type and number of axes."""
+
+
+@dataclass(frozen=True)
+class ShardSources:
+    """What a shard is made from."""
+
+    index: CaptureIndex
+    cameras: tuple[Camera, ...]
+    """The views, distorted."""
+    maps: Path
+    map_files: tuple[OutputFile, ...]
+    """Files of the maps that the shard shares, relative to `maps`."""
+    views: tuple[ViewRow, ...]
+    raw: Path
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Captures, views, height, width."""
+        return len(self.index.captures), len(self.cameras), self.cameras[0].height, self.cameras[0].width
+
+
+def shard_inputs(index: CaptureIndex, workspace: Workspace) -> dict[str, str]:
+    """Digests of what a shard depends on; of the calibration only the cameras, not how they were verified.
+
+    Raises:
+        StoreError: if a stage has not finished.
+    """
+    calibration = workspace.require("calibration", index.session.calibration_id)
+    (cameras,) = (item.sha256 for item in calibration.outputs if item.path == CAMERAS_FILE)
+    return {
+        "capture_index": workspace.require("capture_index", index.subject.subject_id).digest,
+        "cameras": cameras,
+        "scan_maps": workspace.require("scan_maps", index.subject.subject_id).digest,
+    }
+
+
+def load_sources(index: CaptureIndex, workspace: Workspace, settings: Settings) -> ShardSources:
+    """Everything a shard is made from, checked to fit together.
+
+    Raises:
+        BadInputError: if the colour cameras differ in image size.
+        StoreError: if a stage has not finished, or the maps are not of the captures and cameras.
+    """
+    subject_id = index.subject.subject_id
+    cameras = colour_cameras(load_cameras(workspace, index.session.calibration_id))
+    sizes = {(camera.width, camera.height) for camera in cameras}
+    if len(sizes) != 1:
+        raise BadInputError(
+            index.session.calibration_id, field="image size", expected="one size for all colour cameras, once turned",
+            found=", ".join(f"{width}×{height}" for width, height in sorted(sizes)),
+        )  # fmt: skip
+    sources = ShardSources(
+        index=index,
+        cameras=cameras,
+        maps=workspace.output("scan_maps", subject_id) / MAPS,
+        map_files=_map_files(workspace.require("scan_maps", subject_id).outputs),
+        views=load_views(workspace, subject_id),
+        raw=settings.raw,
+    )
+    _check_maps(sources)
+    return sources
+
+
+def ingested(raw: Path, record: RawFile) -> bytes:
+    """The content of a raw file, if it is still what was ingested.
+
+    Raises:
+        BadInputError: if the file is gone or has changed.
+        StoreError: if the disk would not give it.
+    """
+    content = read_bounded(raw / record.path, max_bytes=max(record.bytes, 1))
+    found = hashlib.sha256(content).hexdigest()
+    if found != record.sha256:
+        raise BadInputError(
+            record.path, field="sha256", expected=record.sha256, found=found,
+            hint="The raw file changed after ingest: ingest the subject again.",
+        )  # fmt: skip
+    return content
+
+
+def _map_files(outputs: tuple[OutputFile, ...]) -> tuple[OutputFile, ...]:
+    prefixes = tuple(f"{MAPS}/{name}/" for name in MAP_ENCODINGS)
+    return tuple(
+        item.model_copy(update={"path": item.path.removeprefix(f"{MAPS}/")})
+        for item in outputs
+        if item.path.startswith(prefixes)
+    )
+
+
+def _check_maps(sources: ShardSources) -> None:
+    maps = open_group(sources.maps)
+    for name, (dtype, axes) in MAP_ENCODINGS.items():
+        array = open_array(maps, f"{name}/{TIER}")
+        expected = (*sources.shape, 3)[:axes]
+        if array.shape != expected or array.dtype != dtype:
+            raise StoreError(
+                f"{sources.maps}/{name}/{TIER}: expected {np.dtype(dtype)} {expected}, found {array.dtype} {array.shape}. "
+                "Materialize scan_maps again."
+            )
