@@ -4,6 +4,7 @@ Lines are sorted by their keyword once and each kind is parsed as one block: sca
 lines, and looking at each on its own takes longer than decoding its images.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from numpy import ndarray
 from palm_data.capture.scan_parts import FileMesh, fan_corners, malformed, parse_numbers
 
 _BLANKS = bytes.maketrans(b"\t\r\v\f", b"    ")
+_CONTINUED = re.compile(rb"\\ *\n")
 _SPACE, _NEWLINE, _SLASH = 32, 10, 47
 
 
@@ -31,38 +33,55 @@ def parse_obj(content: bytes, source: Path) -> FileMesh:
     Raises:
         BadInputError: if a statement does not parse; what the mesh means is not checked here.
     """
-    if b"\n" not in content:
-        content = content.replace(b"\r", b"\n")
-    content = content.translate(_BLANKS).replace(b"\\ \n", b" ").replace(b"\\\n", b" ")
-    lines = content.split(b"\n")
-    if b"\n " in content or content.startswith(b" "):
-        lines = [line.lstrip() for line in lines]
-    blocks = {key: _block(lines, key) for key in (b"v ", b"vt ", b"f ")}
+    content = _plain(content)
+    text = np.frombuffer(content, dtype=np.uint8).copy()
+    starts = np.concatenate([[0], np.flatnonzero(text == _NEWLINE) + 1])[:-1]
+    blocks = {key: _block(text, starts, key) for key in (b"v ", b"vt ", b"f ")}
     vertices = _coordinates(blocks[b"v "], source, "v", columns=3, allowed=(3, 4, 6, 7))
     uv = _coordinates(blocks[b"vt "], source, "vt", columns=2, allowed=(2, 3))
     corners, counts = _corners(blocks, source)
     triangles = fan_corners(counts)
     faces = corners[:, 0][triangles]
     textured = corners[:, 1] >= 0
-    material = _material(lines)
+    material = _material(content)
     if len(uv) and textured.all():
         return FileMesh(vertices, faces, uv, corners[:, 1][triangles], material=material)
     return FileMesh(vertices, faces, None, None, material=material, partly_textured=bool(textured.any()))
 
 
-def _block(lines: list[bytes], key: bytes) -> _Block:
-    numbers = [number for number, line in enumerate(lines) if line.startswith(key)]
-    skip = len(key)
-    text = b"\n".join([lines[number][skip:] for number in numbers])
-    return _Block(text, np.array(numbers, dtype=np.int64))
+def _plain(content: bytes) -> bytes:
+    """The file with single-byte line ends, blanks for tabs, continued lines joined, and nothing before keywords."""
+    if b"\n" not in content:
+        content = content.replace(b"\r", b"\n")
+    content = content.translate(_BLANKS) + b"\n"
+    if b"\\" in content:
+        content = _CONTINUED.sub(b" ", content)
+    if b"\n " in content or content.startswith(b" "):
+        content = b"\n".join([line.lstrip() for line in content.split(b"\n")])
+    return content
 
 
-def _material(lines: list[bytes]) -> str | None:
-    for line in lines:
-        if line.startswith(b"mtllib "):
-            name = line[len(b"mtllib ") :].strip()
-            return _decoded(name) or None
-    return None
+def _block(text: ndarray, starts: Int[ndarray, "lines"], key: bytes) -> _Block:
+    """The lines that begin with the keyword. Scans group them, so that they are a few runs of the file."""
+    chosen = np.ones(len(starts), dtype=bool)
+    for offset, letter in enumerate(key):
+        chosen &= text[np.minimum(starts + offset, len(text) - 1)] == letter
+    for offset in range(len(key)):
+        text[starts[chosen] + offset] = _SPACE
+    ends = np.append(starts[1:], len(text))
+    edges = np.flatnonzero(np.diff(chosen.astype(np.int8), prepend=0, append=0))
+    runs = [text[starts[first] : ends[last - 1]].tobytes() for first, last in zip(edges[::2], edges[1::2], strict=True)]
+    return _Block(b"".join(runs), np.flatnonzero(chosen))
+
+
+def _material(content: bytes) -> str | None:
+    """The file that the first `mtllib` names."""
+    key = b"mtllib "
+    start = 0 if content.startswith(key) else content.find(b"\n" + key) + 1
+    if not content.startswith(key, start):
+        return None
+    name = content[start + len(key) : content.find(b"\n", start)]
+    return _decoded(name.strip()) or None
 
 
 def _decoded(name: bytes) -> str:
@@ -116,7 +135,8 @@ def _corners(blocks: dict[bytes, _Block], source: Path) -> tuple[Int[ndarray, "c
     if counts.min() < 3:
         short = int(np.argmin(counts))
         raise malformed(source, f"line {block.lines[short] + 1} (f)", "three corners or more", int(counts[short]))
-    slashes = np.add.reduceat((text == _SLASH).astype(np.int64), starts)
+    token_of_slash = np.searchsorted(starts, np.flatnonzero(text == _SLASH), side="right") - 1
+    slashes = np.bincount(token_of_slash, minlength=len(starts))
     line_of_corner = np.repeat(np.arange(len(counts)), counts)
     slashes_of_line = slashes[np.cumsum(counts) - counts]
     if slashes.max() > 2 or (slashes != slashes_of_line[line_of_corner]).any():
