@@ -44,6 +44,9 @@ class AssetResult(BaseModel):
     outcomes: Annotated[
         tuple[Outcome, ...], Field(description="One per subject or calibration; empty for the release.")
     ]
+    counts: Annotated[
+        dict[str, int], Field(description="Whole numbers among the metadata of an asset without partitions.")
+    ]
     errors: Annotated[tuple[str, ...], Field(description="What failed the asset's runs.")]
     red_checks: Annotated[dict[str, str], Field(description="Name of each failed check → what it says.")]
 
@@ -150,6 +153,7 @@ def _run_asset(
     outcomes: dict[str, Outcome] = {}
     errors: list[str] = []
     checks: dict[str, str] = {}
+    counts: dict[str, int] = {}
 
     def note(progress: Progress) -> None:
         if progress.outcome is not None:
@@ -167,13 +171,25 @@ def _run_asset(
             )
         errors.extend(_errors(result))
         checks |= _red_checks(result)
+        counts |= _counts(result)
     return AssetResult(
         asset=asset.to_user_string(),
         seconds=time.perf_counter() - start,
         outcomes=tuple(outcomes.values()),
+        counts=counts,
         errors=tuple(errors),
         red_checks=checks,
     )
+
+
+def _counts(result: dg.ExecuteInProcessResult) -> dict[str, int]:
+    found = {}
+    for event in result.all_events:
+        if event.is_step_materialization and event.partition is None:
+            for name, value in event.step_materialization_data.materialization.metadata.items():
+                if isinstance(value, dg.IntMetadataValue) and value.value is not None and "/" not in name:
+                    found[name] = value.value
+    return found
 
 
 def _errors(result: dg.ExecuteInProcessResult) -> Iterator[str]:

@@ -6,12 +6,13 @@ subjects in the run, and with them the calibration and the release. Defects and 
 good subjects' materializations are recorded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import dagster as dg
 
 from palm_data.store.workspace import Workspace
-from pipelines.compute import Outcome, StageFunction
+from pipelines.compute import Outcome, StageFunction, failure_of
 from pipelines.partitions import heaviest_first
 from pipelines.pictures import embedded
 from pipelines.provenance import Provenance
@@ -46,6 +47,20 @@ def make_subjects(context: dg.AssetExecutionContext, function: StageFunction, pl
         else:
             context.add_asset_metadata(metadata, partition_key=outcome.key)
     raise_broken(broken)
+
+
+@contextmanager
+def retried_only_if_it_may_pass() -> Iterator[None]:
+    """Turn an error of work that is not mapped over subjects into a failure of the step, retried if it is passing I/O.
+
+    Raises:
+        dagster.Failure: in place of the error.
+    """
+    try:
+        yield
+    except Exception as error:
+        failure = failure_of(error)
+        raise dg.Failure(description=f"{failure.kind}: {failure.message}", allow_retries=failure.transient) from error
 
 
 def is_broken(outcome: Outcome) -> bool:

@@ -4,14 +4,21 @@ Belongs here: scaling and embedding. Does not belong here: drawing (see `palm_da
 """
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from schemas.errors import IntegrityError
 
+if TYPE_CHECKING:
+    from numpy import ndarray
+
 _LONGEST_PX = 900
 _JPEG_QUALITY = 82
+_COLUMNS = 3
+_TILE_PX = 400
 
 
 def embedded(picture: Path, title: str) -> dg.MetadataValue:
@@ -20,11 +27,34 @@ def embedded(picture: Path, title: str) -> dg.MetadataValue:
     Raises:
         IntegrityError: if the file is not an image.
     """
+    return _markdown(_read(picture), title)
+
+
+def embedded_sheet(pictures: Mapping[str, Path], title: str) -> dg.MetadataValue:
+    """Several pictures with their names, as one.
+
+    Raises:
+        IntegrityError: if a file is not an image.
+    """
+    from palm_data.report.pictures import contact_sheet
+
+    tiles = [_read(path) for path in pictures.values()]
+    return _markdown(contact_sheet(tiles, list(pictures), _COLUMNS, tile_px=_TILE_PX), title)
+
+
+def _read(picture: Path) -> "ndarray":
+    """The pixels, (H, W, 3) in OpenCV's channel order: nothing here looks at colours."""
     import cv2
 
     pixels = cv2.imread(str(picture), cv2.IMREAD_COLOR)
     if pixels is None:
         raise IntegrityError(f"{picture}: expected an image, found something else. Materialize the stage again.")
+    return pixels
+
+
+def _markdown(pixels: "ndarray", title: str) -> dg.MetadataValue:
+    import cv2
+
     height, width = pixels.shape[:2]
     scale = _LONGEST_PX / max(height, width)
     if scale < 1:

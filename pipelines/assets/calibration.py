@@ -4,7 +4,14 @@ import dagster as dg
 
 from pipelines.assets.by_subject import HEAVY
 from pipelines.assets.raw import capture_index
-from pipelines.outcomes import is_broken, log_outcome, outcome_metadata, raise_broken, retry_io
+from pipelines.outcomes import (
+    is_broken,
+    log_outcome,
+    outcome_metadata,
+    raise_broken,
+    retried_only_if_it_may_pass,
+    retry_io,
+)
 from pipelines.resources import Compute, Places
 
 
@@ -23,7 +30,8 @@ def calibration(context: dg.AssetExecutionContext, places: Places, compute: Comp
     from palm_data.capture.index import load_index
 
     settings, workspace = places.settings(), places.workspace()
-    indexes = [load_index(workspace, subject_id) for subject_id in workspace.keys("capture_index")]
+    with retried_only_if_it_may_pass():
+        indexes = [load_index(workspace, subject_id) for subject_id in workspace.keys("capture_index")]
     in_use = sorted({index.session.calibration_id for index in indexes})
     outcomes = compute.map(verify_calibration, in_use, workspace, settings, label="calibration")
     for outcome in outcomes:

@@ -1,17 +1,23 @@
 """What goes out: a shard for each subject, and immutable versions made of them."""
 
+from pathlib import Path
 from typing import Annotated
 
 import dagster as dg
 from pydantic import Field
 
+from palm_data.store.workspace import Workspace
 from pipelines.assets.by_subject import HEAVY, subject_asset
 from pipelines.assets.calibration import calibration
 from pipelines.assets.maps import scan_maps
 from pipelines.assets.raw import capture_index
-from pipelines.outcomes import make_subjects, retry_io
+from pipelines.outcomes import make_subjects, retried_only_if_it_may_pass, retry_io
+from pipelines.pictures import embedded_sheet
 from pipelines.resources import Compute, Places
 from schemas.ids import VersionId
+from schemas.release import Manifest
+
+_SUBJECTS_SHOWN = 9
 
 
 @subject_asset(
@@ -46,18 +52,36 @@ class ReleaseConfig(dg.Config):
 )
 def release(context: dg.AssetExecutionContext, config: ReleaseConfig, places: Places) -> dg.MaterializeResult:
     """A published version: every subject that passes the gate, with tables, checksums and a manifest written last."""
+    from palm_data.store.plan import plan_release
     from palm_data.store.release import publish_release
 
-    settings = places.settings()
-    manifest = publish_release(config.version, places.workspace(), settings)
+    settings, workspace = places.settings(), places.workspace()
+    with retried_only_if_it_may_pass():
+        manifest = publish_release(config.version, workspace, settings)
+        left_out = plan_release(config.version, workspace, settings).left_out
     context.log.info(f"{manifest.version}: {manifest.counts}")
     return dg.MaterializeResult(
         data_version=dg.DataVersion(manifest.merkle_root),
         metadata={
+            "picture": embedded_sheet(_pictures(manifest, workspace), f"release {manifest.version}"),
             "version": manifest.version,
-            "path": dg.MetadataValue.path(settings.releases / manifest.version),
-            "merkle_root": manifest.merkle_root,
+            "path": dg.MetadataValue.path(settings.releases.absolute() / manifest.version),
             **manifest.counts,
+            "left_out": len(left_out),
+            "left_out_subjects": dg.MetadataValue.json({item.subject_id: list(item.reasons) for item in left_out}),
             "splits": dg.MetadataValue.json({name: list(ids) for name, ids in manifest.splits.items()}),
+            "merkle_root": manifest.merkle_root,
+            "code_version": manifest.code_version,
         },
     )
+
+
+def _pictures(manifest: Manifest, workspace: Workspace) -> dict[str, Path]:
+    """The shard pictures of the first few released subjects."""
+    subject_ids = sorted(subject_id for ids in manifest.splits.values() for subject_id in ids)
+    found = {}
+    for subject_id in subject_ids[:_SUBJECTS_SHOWN]:
+        report = workspace.report(workspace.require("subject_shard", subject_id), ran=False)
+        if report.picture is not None:
+            found[subject_id] = report.picture
+    return found
