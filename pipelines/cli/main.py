@@ -5,13 +5,17 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli import mano
+from pipelines.cli import doctor, hand, mano, materialize, ui
 from pipelines.cli.console import configure_logs, console
 from schemas.errors import PalmError
 from schemas.version import VERSION
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app.add_typer(hand.app, name="hand")
 app.add_typer(mano.app, name="mano")
+app.command("materialize")(materialize.materialize)
+app.command("ui")(ui.ui)
+app.command("doctor")(doctor.doctor)
 
 
 @app.callback()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from palm_data.hand.standin.axes import joint_axes
 from palm_data.hand.model import SHAPE_COMPONENTS
+from palm_data.hand.standin.axes import joint_axes
 from palm_data.hand.standin.correctives import Skin, corrective_error_mm, fit_correctives
 from palm_data.hand.standin.cut import BONES, HandMesh, cut_hand
 from palm_data.hand.standin.frame import HandPoints, read_hand_source
