@@ -1,7 +1,7 @@
 """The Dagster instance of a workspace: what `palm materialize` writes to and `palm ui` shows.
 
 Belongs here: where it lives and that there is one writer from the terminal. It lies inside the workspace, never in
-the user's home.
+the user's home. Imports Dagster only when an instance is opened: `palm ui` needs the path alone.
 """
 
 import fcntl
@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-
-import dagster as dg
-from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+from typing import TYPE_CHECKING
 
 from palm_data.store.atomic import write_bytes
 from schemas.errors import ConflictError
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 TERMINAL_TAG = "palm/terminal"
 """On runs that a terminal executes itself."""
@@ -31,7 +32,7 @@ def dagster_home(workspace: Path) -> Path:
 
 
 @contextmanager
-def terminal_instance(workspace: Path) -> Iterator[dg.DagsterInstance]:
+def terminal_instance(workspace: Path) -> Iterator["dg.DagsterInstance"]:
     """The workspace's instance, for the one terminal that may run a batch at a time.
 
     Runs that an earlier terminal began and did not live to end are marked as cancelled.
@@ -39,6 +40,8 @@ def terminal_instance(workspace: Path) -> Iterator[dg.DagsterInstance]:
     Raises:
         ConflictError: if another terminal is running a batch here.
     """
+    import dagster as dg
+
     home = dagster_home(workspace)
     os.environ["DAGSTER_HOME"] = str(home)  # otherwise parts of Dagster write to the user's home
     descriptor = os.open(home / "terminal.lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -56,8 +59,11 @@ def terminal_instance(workspace: Path) -> Iterator[dg.DagsterInstance]:
         os.close(descriptor)
 
 
-def _end_abandoned(instance: dg.DagsterInstance) -> None:
+def _end_abandoned(instance: "dg.DagsterInstance") -> None:
     """Whoever holds the lock knows that no other terminal is alive."""
+    import dagster as dg
+    from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+
     found = instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES, tags={TERMINAL_TAG: "true"}))
     for run in found:
         instance.report_run_canceled(run, message="The terminal that ran this was closed or killed.")

@@ -1,6 +1,5 @@
 """What goes out: a shard for each subject, and immutable versions made of them."""
 
-from pathlib import Path
 from typing import Annotated
 
 import dagster as dg
@@ -63,7 +62,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, places: Pl
     return dg.MaterializeResult(
         data_version=dg.DataVersion(manifest.merkle_root),
         metadata={
-            "picture": embedded_sheet(_pictures(manifest, workspace), f"release {manifest.version}"),
+            **_picture(manifest, workspace),
             "version": manifest.version,
             "path": dg.MetadataValue.path(settings.releases.absolute() / manifest.version),
             **manifest.counts,
@@ -76,12 +75,12 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, places: Pl
     )
 
 
-def _pictures(manifest: Manifest, workspace: Workspace) -> dict[str, Path]:
-    """The shard pictures of the first few released subjects."""
+def _picture(manifest: Manifest, workspace: Workspace) -> dict[str, dg.MetadataValue]:
+    """The shard pictures of the first few released subjects, as one; none if there are none."""
     subject_ids = sorted(subject_id for ids in manifest.splits.values() for subject_id in ids)
     found = {}
     for subject_id in subject_ids[:_SUBJECTS_SHOWN]:
         report = workspace.report(workspace.require("subject_shard", subject_id), ran=False)
         if report.picture is not None:
             found[subject_id] = report.picture
-    return found
+    return {"picture": embedded_sheet(found, f"release {manifest.version}")} if found else {}

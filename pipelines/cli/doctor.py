@@ -47,7 +47,12 @@ def doctor(
     findings = [python_finding(), *library_findings(), *package_findings(), *folder_findings(settings)]
     table = Table("", "what", "found", "do")
     for finding in findings:
-        table.add_row("[green]ok[/]" if finding.good else "[red]no[/]", finding.what, finding.found, finding.advice)
+        table.add_row(
+            "[green]ok[/]" if finding.good else "[red]no[/]",
+            finding.what,
+            finding.found,
+            "" if finding.good else finding.advice,
+        )
     console.print(table)
     missing = [finding for finding in findings if not finding.good]
     console.print(f"{len(missing)} of {len(findings)} need attention." if missing else "All is well.")

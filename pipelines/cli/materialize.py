@@ -2,17 +2,17 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pipelines.batch import AssetResult, BatchRequest, BatchResult, run_batch
 from pipelines.cli.console import console
-from pipelines.compute import Progress as Step
-from pipelines.instance import terminal_instance
-from schemas.settings import load_settings
+
+if TYPE_CHECKING:
+    from pipelines.batch import AssetResult, BatchResult
+    from pipelines.compute import Progress as Step
 
 
 def materialize(
@@ -29,6 +29,10 @@ def materialize(
     What is up to date is left alone. A subject at fault is set aside with its reason; the rest goes on, and the exit
     code is 1.
     """
+    from pipelines.batch import BatchRequest, run_batch
+    from pipelines.instance import terminal_instance
+    from schemas.settings import load_settings
+
     settings = load_settings(raw=raw, workspace=workspace, releases=releases)
     request = BatchRequest(
         select=select,
@@ -63,7 +67,7 @@ class _Bars:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def step(self, step: Step) -> None:
+    def step(self, step: "Step") -> None:
         """Draw a step forward; a second run or try of the same asset adds to its bar."""
         if step.outcome is None:
             if step.label in self._tasks:
@@ -75,7 +79,7 @@ class _Bars:
         self._progress.update(self._tasks[step.label], advance=1, last=step.outcome.key)
 
 
-def _table(result: BatchResult) -> Table:
+def _table(result: "BatchResult") -> Table:
     table = Table("asset", "made", "unchanged", "set aside", "figures", "s")
     for column in table.columns[1:4]:
         column.justify = "right"
@@ -93,7 +97,7 @@ def _table(result: BatchResult) -> Table:
     return table
 
 
-def _figures(asset: AssetResult) -> str:
+def _figures(asset: "AssetResult") -> str:
     """Whole numbers summed over keys: counts and bytes add up, means and percentiles do not."""
     totals: dict[str, int] = dict(asset.counts)
     for outcome in asset.outcomes:
@@ -109,7 +113,7 @@ def _amount(name: str, value: int) -> str:
     return f"{value} {name.replace('_', ' ')}"
 
 
-def _print_problems(result: BatchResult) -> None:
+def _print_problems(result: "BatchResult") -> None:
     for asset in result.assets:
         for key, reason in asset.set_aside.items():
             console.print(f"[red]set aside[/] {asset.asset} {key}: ", end="")

@@ -15,7 +15,6 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.console import console
-from pipelines.compute import ONE_THREAD
 from pipelines.instance import dagster_home
 from schemas.errors import ConflictError, StoreError
 from schemas.settings import Settings, load_settings
@@ -64,6 +63,8 @@ def start(settings: Settings, port: int) -> subprocess.Popen[bytes]:
 
 def environment(settings: Settings) -> Mapping[str, str]:
     """What Dagster's processes are told: the workspace's instance, the same places, one thread for kernels."""
+    from pipelines.compute import ONE_THREAD
+
     return {
         **os.environ,
         **ONE_THREAD,
