@@ -43,6 +43,13 @@ class CalibrationSettings(BaseModel):
             description="Median contour offset above which a camera fails, px at 2448×2048 (scaled with the image).",
         ),
     ] = 12.0
+    max_contour_motion_px: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="Shift, roll and scale of the contour above which a camera fails, px at 2448×2048 (scaled with the image).",
+        ),
+    ] = 4.0
 
 
 class MapSettings(BaseModel):

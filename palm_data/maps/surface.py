@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int32, Integer
+from jaxtyping import Float, Int32, Integer
 from numpy import ndarray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -22,8 +22,8 @@ class Surface:
     faces: Int32[ndarray, "faces 3"]
     normals: Float[ndarray, "vertices 3"]
     """Unit, outwards; 0 at a vertex without area."""
-    rim: Bool[ndarray, " vertices"]
-    """Vertices on an edge that only one triangle has."""
+    rims: tuple[Int32[ndarray, " rim"], ...]
+    """Vertices of each connected border, longest first: the cut of the forearm, and holes."""
     dropped_pieces: int
     """Floating fragments that were left out."""
     inside_out: bool
@@ -51,7 +51,7 @@ def build_surface(
         vertices=points,
         faces=triangles,
         normals=vertex_normals(points, triangles),
-        rim=rim_vertices(len(points), triangles),
+        rims=rims(len(points), triangles),
         dropped_pieces=dropped,
         inside_out=bool(inside_out),
     )
@@ -98,16 +98,18 @@ def signed_volume(vertices: Float[ndarray, "vertices 3"], faces: Int32[ndarray, 
     return float(np.einsum("ij,ij->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6.0)
 
 
-def rim_vertices(vertices: int, faces: Int32[ndarray, "faces 3"]) -> Bool[ndarray, " vertices"]:
-    """Which vertices lie on an edge that only one triangle has: the cut of the forearm, and holes."""
+def rims(vertices: int, faces: Int32[ndarray, "faces 3"]) -> tuple[Int32[ndarray, " rim"], ...]:
+    """The connected borders, made of edges that only one triangle has, longest first: each one's vertices, sorted."""
+    if len(faces) == 0:
+        return ()
     edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64), axis=1)
-    keys = edges[:, 0] * vertices + edges[:, 1]
-    unique, count = np.unique(keys, return_counts=True)
-    lonely = unique[count == 1]
-    rim = np.zeros(vertices, dtype=bool)
-    rim[lonely // max(vertices, 1)] = True
-    rim[lonely % max(vertices, 1)] = True
-    return rim
+    keys, count = np.unique(edges[:, 0] * vertices + edges[:, 1], return_counts=True)
+    start, end = np.divmod(keys[count == 1], vertices)
+    graph = coo_array((np.ones(len(start), dtype=np.int8), (start, end)), shape=(vertices, vertices))
+    _, piece = connected_components(graph, directed=False)
+    on_rim = np.unique(np.concatenate([start, end])).astype(np.int32)
+    pieces = [on_rim[piece[on_rim] == name] for name in np.unique(piece[on_rim])]
+    return tuple(sorted(pieces, key=lambda rim: (-len(rim), int(rim[0]))))
 
 
 def vertex_normals(

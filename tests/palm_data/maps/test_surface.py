@@ -2,7 +2,7 @@ import numpy as np
 from numpy import ndarray
 
 from palm_data.hand.model import load_hand_model
-from palm_data.maps.surface import build_surface, large_pieces, rim_vertices, signed_volume, vertex_normals, weld
+from palm_data.maps.surface import build_surface, large_pieces, rims, signed_volume, vertex_normals, weld
 from palm_data.testing.shapes import lobed_surface
 
 
@@ -75,12 +75,18 @@ def test_a_vertex_without_a_triangle_has_no_normal() -> None:
     np.testing.assert_array_equal(vertex_normals(vertices, np.array([[0, 1, 2]], dtype=np.int32))[3], 0)
 
 
-def test_the_rim_is_the_cut_and_a_closed_mesh_has_none() -> None:
-    vertices, faces = lobes()
-    assert not rim_vertices(len(vertices), faces).any()
+def test_the_only_rim_of_the_hand_model_is_its_wrist() -> None:
     model = load_hand_model()
-    rim = rim_vertices(len(model.v_template), model.faces.astype(np.int32))
-    np.testing.assert_array_equal(np.flatnonzero(rim), np.sort(model.rim_vertices()))
+    (wrist,) = rims(len(model.v_template), model.faces.astype(np.int32))
+    np.testing.assert_array_equal(wrist, np.sort(model.rim_vertices()))
+
+
+def test_a_closed_mesh_has_no_rim_and_holes_are_apart_longest_first() -> None:
+    vertices, faces = lobes()
+    assert rims(len(vertices), faces) == ()
+    pole = np.any(faces == 0, axis=1)
+    found = rims(len(vertices), np.delete(faces[~pole], 600, axis=0))
+    assert [len(rim) for rim in found] == [36, 3]
 
 
 def test_an_empty_mesh_is_a_surface_of_nothing() -> None:

@@ -1,0 +1,241 @@
+"""The stage `scan_maps`: mask, metric depth and normals of each capture's scan in every colour view.
+
+The views are the undistorted ones, so that the maps lie on the released images pixel for pixel. How well the scan's
+silhouette agrees with the image is measured in the same pass and kept per view.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from palm_data.calibration.blind import BlindSpots, blind_mask, blind_spots
+from palm_data.calibration.cameras import CAMERAS_FILE, colour_cameras, load_cameras
+from palm_data.calibration.contour import edge_reach_px
+from palm_data.calibration.silhouette import Agreement, measure_agreement
+from palm_data.camera.pinhole import undistort_image, undistortion_maps
+from palm_data.capture.index import load_index
+from palm_data.maps.captured import read_surface, read_view_image
+from palm_data.maps.encoding import NORMAL_UNIT, encode_depth, encode_normals
+from palm_data.maps.render import render_surface
+from palm_data.maps.views import VIEWS_FILE, ViewRow, write_views
+from palm_data.maps.zbuffer import Raster
+from palm_data.report.pictures import (
+    colourise,
+    contact_sheet,
+    fit_within,
+    normals_to_rgb,
+    overlay_mask,
+    write_png,
+)
+from palm_data.store.arrays import create_group, create_image_array, write_frame
+from palm_data.store.atomic import write_bytes
+from palm_data.store.workspace import StageReport, Workspace
+from schemas.camera import Camera
+from schemas.capture import CaptureIndex, CaptureRecord, Consent
+from schemas.errors import BadInputError, ConsentError
+from schemas.ids import SubjectId
+from schemas.settings import Settings
+
+STAGE = "scan_maps"
+CODE_VERSION = "1"
+MAPS = "maps.zarr"
+_TILE_PX = 256
+
+Tile = UInt8[ndarray, "height width 3"]
+Remap = tuple[ndarray, ndarray]
+
+
+def make_scan_maps(subject_id: SubjectId, workspace: Workspace, settings: Settings) -> StageReport:
+    """Draw the maps of all the subject's captures, unless that is done already.
+
+    Raises:
+        ConsentError: if the subject has not granted consent.
+        BadInputError: if the subject has no capture, the colour cameras differ in image size, or a raw file is not
+            the one that was ingested.
+        GeometryError: if a depth cannot be stored in the unit of the settings.
+        StoreError: if an earlier stage has not finished.
+    """
+    index = load_index(workspace, subject_id)
+    if index.subject.consent is not Consent.GRANTED:
+        raise ConsentError(f"subject {subject_id}: consent: expected granted, found {index.subject.consent}.")
+    if not index.captures:
+        raise BadInputError(subject_id, field="captures", expected="at least one usable capture", found=0)
+    calibration_id = index.session.calibration_id
+    calibration = workspace.require("calibration", calibration_id)
+    # How a calibration was verified changes no map: only its cameras are an input.
+    (cameras_digest,) = (item.sha256 for item in calibration.outputs if item.path == CAMERAS_FILE)
+    cameras = colour_cameras(load_cameras(workspace, calibration_id))
+    return workspace.run_stage(
+        STAGE,
+        subject_id,
+        code_version=CODE_VERSION,
+        settings={**settings.maps.model_dump(mode="json"), "tile_px": settings.shard.tile_px},
+        inputs={"capture_index": workspace.require("capture_index", subject_id).digest, "cameras": cameras_digest},
+        work=lambda folder: _draw(folder, index, cameras, settings),
+    )
+
+
+class _Maps(NamedTuple):
+    """The three maps of every view, as stored: arrays of the group, or one capture's pixels."""
+
+    mask: Any
+    depth: Any
+    normal: Any
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What is kept of a capture once its maps are written."""
+
+    capture: CaptureRecord
+    rows: tuple[ViewRow, ...]
+    tiles: tuple[tuple[Tile, Tile, Tile, Tile], ...]
+    """Image, mask over it, depth and normals of each view, small."""
+    dropped_pieces: int
+    inside_out: bool
+
+    @property
+    def agreement(self) -> float:
+        """Mean silhouette IoU over the views that could be measured; 1 if none could."""
+        measured = [row.silhouette_iou for row in self.rows if row.silhouette_iou is not None]
+        return float(np.mean(measured)) if measured else 1.0
+
+
+def _draw(folder: Path, index: CaptureIndex, cameras: Sequence[Camera], settings: Settings) -> None:
+    arrays = _create_arrays(folder / MAPS, index, cameras, settings)
+    remaps = [undistortion_maps(camera) for camera in cameras]
+    drawn = []
+    for position, capture in enumerate(index.captures):
+        pixels = _Maps(*(np.zeros(array.shape[1:], dtype=array.dtype) for array in arrays))
+        drawn.append(_draw_capture(capture, cameras, remaps, pixels, settings))
+        for array, values in zip(arrays, pixels, strict=True):
+            write_frame(array, position, values)
+    write_views(folder / VIEWS_FILE, tuple(row for item in drawn for row in item.rows))
+    write_bytes(folder / "figures.json", (json.dumps(_figures(drawn), indent=1) + "\n").encode())
+    write_png(folder / "picture.png", _picture(min(drawn, key=lambda item: item.agreement)))
+
+
+def _create_arrays(path: Path, index: CaptureIndex, cameras: Sequence[Camera], settings: Settings) -> _Maps:
+    sizes = {(camera.height, camera.width) for camera in cameras}
+    if len(sizes) != 1:
+        raise BadInputError(
+            index.session.calibration_id, field="image size", expected="one size for all colour cameras, once turned",
+            found=", ".join(f"{width}×{height}" for height, width in sorted(sizes)),
+        )  # fmt: skip
+    group = create_group(
+        path,
+        {
+            "subject_id": index.subject.subject_id,
+            "frames": [capture.frame for capture in index.captures],
+            "camera_ids": [camera.camera_id for camera in cameras],
+        },
+    )
+    shape = (len(index.captures), len(cameras), *sizes.pop())
+    tile_px = settings.shard.tile_px
+    unit_mm = settings.maps.depth_unit_mm
+    about_depth = {"description": "camera z; 0 = none", "unit_mm": unit_mm}
+    about_normal = {"description": "camera axes x right, y down, z forward; 0 = none", "unit": f"1/{NORMAL_UNIT}"}
+    return _Maps(
+        mask=create_image_array(
+            group, "mask/full", shape, np.uint8, tile_px=tile_px, attributes={"description": "255 = scan, 0 = none"}
+        ),
+        depth=create_image_array(group, "depth/full", shape, np.uint16, tile_px=tile_px, attributes=about_depth),
+        normal=create_image_array(
+            group, "normal/full", (*shape, 3), np.int16, tile_px=tile_px, attributes=about_normal
+        ),
+    )
+
+
+def _draw_capture(
+    capture: CaptureRecord, cameras: Sequence[Camera], remaps: Sequence[Remap], pixels: _Maps, settings: Settings
+) -> _Drawn:
+    """Fill the capture's pixels, view by view, and measure each."""
+    surface = read_surface(capture, settings)
+    spots = blind_spots(surface)
+    rows, tiles = [], []
+    for view, (camera, remap) in enumerate(zip(cameras, remaps, strict=True)):
+        raster = render_surface(surface, camera)
+        mask = np.zeros((camera.height, camera.width), dtype=bool)
+        mask[raster.roi.slices] = raster.face_id >= 0
+        pixels.mask[view] = np.where(mask, 255, 0)
+        pixels.depth[view][raster.roi.slices] = encode_depth(raster.depth, settings.maps.depth_unit_mm)
+        pixels.normal[view][raster.roi.slices] = encode_normals(raster.normal)
+        image = _undistorted_image(capture, camera, remap, settings)
+        agreement = _agreement(image, mask, spots, camera)
+        rows.append(_row(capture, camera, mask, agreement))
+        tiles.append(_tiles(image, mask, raster))
+    return _Drawn(capture, tuple(rows), tuple(tiles), surface.dropped_pieces, surface.inside_out)
+
+
+def _undistorted_image(
+    capture: CaptureRecord, camera: Camera, remap: Remap, settings: Settings
+) -> UInt8[ndarray, "height width 3"] | None:
+    record = capture.image(camera.camera_id)
+    return None if record is None else undistort_image(read_view_image(record, camera, settings), camera, remap)
+
+
+def _agreement(image: ndarray | None, mask: ndarray, spots: BlindSpots, camera: Camera) -> Agreement | None:
+    if image is None:
+        return None
+    return measure_agreement(
+        image, mask, blind_mask(spots, camera), edge_reach_px=edge_reach_px(camera.width, camera.height)
+    )
+
+
+def _row(capture: CaptureRecord, camera: Camera, mask: ndarray, agreement: Agreement | None) -> ViewRow:
+    iou = None if agreement is None else agreement.iou
+    contour = None if agreement is None else agreement.contour
+    return ViewRow(
+        frame=capture.frame,
+        camera_id=camera.camera_id,
+        mask_px=int(np.count_nonzero(mask)),
+        silhouette_iou=None if iou is None else round(iou, 5),
+        contour_offset_px=None if contour is None else round(contour.offset_px, 3),
+    )
+
+
+def _tiles(image: ndarray | None, mask: ndarray, raster: Raster) -> tuple[Tile, Tile, Tile, Tile]:
+    depth, normal = np.zeros(mask.shape, np.float32), np.zeros((*mask.shape, 3), np.float32)
+    depth[raster.roi.slices], normal[raster.roi.slices] = raster.depth, raster.normal
+    shown = np.zeros((*mask.shape, 3), np.uint8) if image is None else image
+    pictures = (shown, overlay_mask(shown, mask), colourise(depth), normals_to_rgb(normal))
+    first, second, third, fourth = (fit_within(picture, _TILE_PX, _TILE_PX) for picture in pictures)
+    return first, second, third, fourth
+
+
+def _figures(drawn: Sequence[_Drawn]) -> dict[str, float | int]:
+    rows = [row for item in drawn for row in item.rows]
+    ious = [row.silhouette_iou for row in rows if row.silhouette_iou is not None]
+    offsets = [row.contour_offset_px for row in rows if row.contour_offset_px is not None]
+    figures: dict[str, float | int] = {
+        "captures": len(drawn),
+        "views": len(rows),
+        "views_measured": len(ious),
+        "mask_px_mean": round(float(np.mean([row.mask_px for row in rows])), 1),
+        "fragments_left_out": sum(item.dropped_pieces for item in drawn),
+        "scans_turned_outwards": sum(item.inside_out for item in drawn),
+    }
+    if ious:
+        figures["silhouette_iou_mean"] = round(float(np.mean(ious)), 4)
+        figures["silhouette_iou_min"] = round(min(ious), 4)
+    if offsets:
+        figures["contour_offset_px_median"] = round(float(np.median(offsets)), 3)
+    return figures
+
+
+def _picture(worst: _Drawn) -> UInt8[ndarray, "height width 3"]:
+    """The capture whose silhouettes agree least: image, mask, depth and normals, one column a view."""
+    gesture = worst.capture.gesture
+    named = [row.camera_id for row in worst.rows]
+    ious = ["no image" if row.silhouette_iou is None else f"IoU {row.silhouette_iou:.3f}" for row in worst.rows]
+    labels = [f"{name} {gesture}" for name in named]
+    labels += [f"{name} {iou}" for name, iou in zip(named, ious, strict=True)]
+    labels += [f"{name} {kind}" for kind in ("depth", "normals") for name in named]
+    images = [tiles[kind] for kind in range(4) for tiles in worst.tiles]
+    return contact_sheet(images, labels, len(named), tile_px=_TILE_PX)
