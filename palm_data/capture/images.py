@@ -43,8 +43,8 @@ def decode_image(content: bytes, source: Path, *, max_pixels: int) -> UInt8[ndar
     flag = cv2.IMREAD_GRAYSCALE if header.grey else cv2.IMREAD_COLOR
     try:
         image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise _undecodable(source, error) from None
+    except cv2.error:  # its text names places in OpenCV's own sources
+        raise _undecodable(source, "damage") from None
     if image is None or image.dtype != np.uint8 or image.shape[:2] != (header.height, header.width):
         raise _undecodable(source, "nothing" if image is None else f"{image.dtype} {image.shape}")
     return image if header.grey else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
