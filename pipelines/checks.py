@@ -12,7 +12,7 @@ import dagster as dg
 from pipelines.assets.calibration import calibration
 from pipelines.assets.maps import scan_maps
 from pipelines.assets.raw import capture_index, raw_session
-from pipelines.assets.release import subject_shard
+from pipelines.assets.release import release, subject_shard
 from pipelines.outcomes import SET_ASIDE
 from pipelines.partitions import subjects
 from pipelines.resources import Places
@@ -64,20 +64,22 @@ def set_aside(instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Iterab
 
 @dg.asset_check(
     asset=calibration,
-    description="Every camera's projected scan agrees with its images. A calibration that fails keeps its subjects out.",
+    description="Every camera agrees with its images: the projected scans lie on the silhouettes. The cameras listed do not.",
 )
 def cameras_agree(places: Places) -> dg.AssetCheckResult:
     """Read every calibration's verdict, camera by camera."""
+    from palm_data.calibration.verification import load_verification
+
     workspace = places.workspace()
-    ids = workspace.keys("calibration")
     failing = {}
-    for calibration_id in ids:
-        record = workspace.require("calibration", calibration_id)
-        report = workspace.report(record, ran=False)
-        bad = report.figures.get("cameras_failed", 0)
-        if bad:
-            failing[calibration_id] = f"{bad} cameras fail"
-    return _verdict(failing, len(ids))
+    looked_at = 0
+    for calibration_id in workspace.keys("calibration"):
+        found = load_verification(workspace, calibration_id)
+        looked_at += len(found.cameras)
+        for camera in found.cameras:
+            if camera.status == "flagged":
+                failing[f"{calibration_id}/{camera.camera_id}"] = camera.reason
+    return _verdict(failing, looked_at)
 
 
 def _gate(places: Places, *, blocking: bool) -> dg.AssetCheckResult:
@@ -116,9 +118,23 @@ def nothing_unusual(places: Places) -> dg.AssetCheckResult:
     return _gate(places, blocking=False)
 
 
+@dg.asset_check(
+    asset=release,
+    description="The latest version holds every subject there is. The subjects listed are not in it, for the reason given.",
+)
+def nobody_left_out(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Read what the release recorded when it was published."""
+    event = context.instance.get_latest_materialization_event(release.key)
+    metadata = event.asset_materialization.metadata if event and event.asset_materialization else {}
+    left_out = metadata.get("left_out_subjects")
+    failing = {key: "; ".join(reasons) for key, reasons in dict(left_out.value if left_out else {}).items()}
+    subjects_in = metadata.get("subjects")
+    return _verdict(failing, len(failing) + int(subjects_in.value if subjects_in else 0))
+
+
 partitioned: tuple[dg.AssetsDefinition, ...] = (raw_session, capture_index, scan_maps, subject_shard)
 
 
 def all_checks() -> list[dg.AssetChecksDefinition]:
     """Every check of the project."""
-    return [*map(none_set_aside, partitioned), cameras_agree, fit_for_release, nothing_unusual]
+    return [*map(none_set_aside, partitioned), cameras_agree, fit_for_release, nothing_unusual, nobody_left_out]
