@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli import doctor, hand, mano, materialize, ui
+from pipelines.cli import doctor, hand, ingest, mano, materialize, ui
 from pipelines.cli.console import configure_logs, console
 from schemas.errors import PalmError
 from schemas.version import VERSION
@@ -13,6 +13,7 @@ from schemas.version import VERSION
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.add_typer(hand.app, name="hand")
 app.add_typer(mano.app, name="mano")
+app.command("ingest")(ingest.ingest)
 app.command("materialize")(materialize.materialize)
 app.command("ui")(ui.ui)
 app.command("doctor")(doctor.doctor)
