@@ -1,13 +1,12 @@
 """Who may enter a release, who may not, and why."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from palm_data.capture.index import load_index
-from palm_data.capture.layout import read_subjects
+from palm_data.capture.tables import RowTable, read_subjects
 from palm_data.quality.gate import subject_gate
 from palm_data.store import shard
 from palm_data.store.manifest import is_version, read_manifest, version_order, versions
@@ -61,6 +60,7 @@ def plan_release(
         parent: the version to carry splits over from; the highest lower one by default.
 
     Raises:
+        BadInputError: if the raw root is there, but its subject table cannot be read: nobody's consent is known.
         StoreError: if the version or its parent is not a version number, or the parent does not exist or is not lower.
     """
     parent = _parent(version, settings.releases, parent)
@@ -88,13 +88,15 @@ _WITHDRAWN = "consent: expected granted, found withdrawn"
 
 
 def _judge(
-    subject_id: SubjectId, workspace: Workspace, settings: Settings, registered: Mapping[SubjectId, Subject] | None
+    subject_id: SubjectId, workspace: Workspace, settings: Settings, registered: RowTable[Subject] | None
 ) -> tuple[CaptureIndex | None, tuple[str, ...]]:
     """The subject's index, and the reasons against releasing them; the reasons name no path of this machine."""
     if registered is not None:
-        if subject_id not in registered:
-            return None, ("subjects.csv: expected a row of the subject, found none",)
-        if registered[subject_id].consent is not Consent.GRANTED:
+        row = registered.rows.get(subject_id)
+        if row is None:
+            found = "one that is wrong" if subject_id in registered.problems else "none"
+            return None, (f"subjects.csv: expected a row of the subject, found {found}",)
+        if row.consent is not Consent.GRANTED:
             return None, (_WITHDRAWN,)
     try:
         if workspace.record("capture_index", subject_id) is None:
@@ -110,11 +112,9 @@ def _judge(
     return index, tuple([*reasons, problem] if problem else reasons)
 
 
-def _registered(raw: Path) -> dict[SubjectId, Subject] | None:
-    """The raw subject table as it is now; None if it cannot be reached."""
-    if not (raw / "subjects.csv").exists():
-        return None
-    return {subject.subject_id: subject for subject in read_subjects(raw)}
+def _registered(raw: Path) -> RowTable[Subject] | None:
+    """The raw subject table as it is now; None if the raw root cannot be reached from here."""
+    return read_subjects(raw) if raw.is_dir() else None
 
 
 def _parent(version: VersionId, releases: Path, parent: VersionId | None) -> VersionId | None:
