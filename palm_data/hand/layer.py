@@ -34,7 +34,7 @@ class HandLayer(nn.Module):
     def __init__(self, model: HandModel, *, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.model = model
-        self.mano = build_mano(model, dtype=dtype)
+        self.mano = _build_mano(model, dtype)
         self.register_buffer("tips", torch.tensor(model.tip_vertex_ids, dtype=torch.long), persistent=False)
 
     def forward(
@@ -57,14 +57,8 @@ class HandLayer(nn.Module):
         return PosedHand(posed.vertices, torch.cat([posed.joints, tips], dim=1))
 
 
-def build_mano(
-    model: HandModel, *, pose_components: int | None = None, dtype: torch.dtype = torch.float32
-) -> smplx.MANO:
-    """`smplx.MANO` over the model's own arrays, without parameters of its own.
-
-    Args:
-        pose_components: PCA components to pose with; None poses with 45 axis-angle numbers.
-    """
+def _build_mano(model: HandModel, dtype: torch.dtype) -> smplx.MANO:
+    """`smplx.MANO` over the model's own arrays, without parameters of its own."""
     arrays = Struct(
         v_template=model.v_template,
         f=model.faces,
@@ -82,8 +76,8 @@ def build_mano(
             "",
             data_struct=arrays,
             is_rhand=model.side == "right",
-            use_pca=pose_components is not None,
-            num_pca_comps=POSE_SIZE if pose_components is None else pose_components,
+            use_pca=False,
+            num_pca_comps=POSE_SIZE,
             flat_hand_mean=False,
             num_betas=SHAPE_COMPONENTS,
             create_betas=False,

@@ -27,6 +27,7 @@ _REQUIRED = (
     "v_template", "f", "weights", "shapedirs", "posedirs", "J_regressor", "kintree_table",
     "hands_mean", "hands_components", "tip_vertex_ids",
 )  # fmt: skip
+_KINDS = {"f": "real numbers", "iu": "whole numbers", "U": "text"}
 _SUM_TOLERANCE = 1e-4
 
 
@@ -145,8 +146,7 @@ class _Checker:
             raise self._refuse(name, "the array to be in the file", "no such key")
         array = self._arrays[name]
         if array.dtype.kind not in kinds:
-            kind = "real numbers" if "f" in kinds else "whole numbers"
-            raise self._refuse(name, kind, f"dtype {array.dtype}")
+            raise self._refuse(name, _KINDS[kinds], f"dtype {array.dtype}")
         if array.ndim != len(shape) or any(b is not None and a != b for a, b in zip(array.shape, shape, strict=True)):
             wanted = " × ".join("any" if size is None else str(size) for size in shape)
             raise self._refuse(name, f"shape {wanted}", f"shape {' × '.join(map(str, array.shape))}")
@@ -209,12 +209,14 @@ class _Checker:
 
     def side(self) -> Literal["right", "left"]:
         """Which hand it is; MANO's files do not say, and are taken as right."""
-        side = str(self._arrays["side"]) if "side" in self._arrays else "right"
+        if "side" not in self._arrays:
+            return "right"
+        side = self._array("side", (), "U")
         if side == "right":
             return "right"
         if side == "left":
             return "left"
-        raise self._refuse("side", "right or left", side)
+        raise self._refuse("side", "right or left", f"text of {side.dtype}")
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
