@@ -5,15 +5,16 @@ process: what a failed step takes with it is then never more than its own subjec
 """
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
-from palm_data.capture.layout import raw_subjects
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.compute import Outcome, Progress, watching
+from palm_data.capture.layout import raw_subjects
+from pipelines.compute import Outcome, Progress, shared_workers, watching
 from pipelines.definitions import build_definitions
 from pipelines.instance import TERMINAL_TAG
 from pipelines.partitions import SUBJECTS_PER_RUN, heaviest_first, register_subjects, runs_of, subjects
@@ -96,22 +97,27 @@ def run_batch(
     job = defs.resolve_implicit_global_asset_job_def()
     graph = defs.resolve_asset_graph()
     results = []
-    for asset in assets:
-        config: dict[str, object] = (
-            {"ops": {"release": {"config": {"version": request.release}}}} if asset == _RELEASE else {}
-        )
-        tags = [_range_tags(item) for item in ranges] if graph.get(asset).is_partitioned else [{}]
-        results.append(_run_asset(instance, job, asset, tags=tags, config=config, watch=watch))
+    with shared_workers():
+        for asset in assets:
+            tags = [_range_tags(item) for item in ranges] if graph.get(asset).is_partitioned else [{}]
+            config = _release_config(request) if asset == _RELEASE else {}
+            results.append(_run_asset(instance, job, asset, tags=tags, config=config, watch=watch))
     return BatchResult(assets=tuple(results))
 
 
 _RELEASE = dg.AssetKey("release")
 
 
+def _release_config(request: BatchRequest) -> dict[str, object]:
+    return {"ops": {"release": {"config": {"version": request.release}}}}
+
+
 def _selected(defs: dg.Definitions, request: BatchRequest) -> list[dg.AssetKey]:
     graph = defs.resolve_asset_graph()
     try:
-        keys = dg.AssetSelection.from_string(request.select).resolve(graph)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)  # Dagster's own parser calls its own beta parameters
+            keys = dg.AssetSelection.from_string(request.select).resolve(graph)
     except Exception as error:  # Dagster's parser has no single error class
         raise SettingsError(
             f"--select {request.select!r}: expected assets in Dagster's selection syntax, such as '+scan_maps': {error}"

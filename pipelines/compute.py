@@ -165,7 +165,7 @@ def _map_processes(
 ) -> Iterator[Outcome]:
     """As `_map_here`, in worker processes; keys that were under way when a worker died run again, each alone."""
     orphans: list[str] = []
-    with _pool(workers) as pool:
+    with _borrowed_pool(workers) as pool:
         futures = {pool.submit(run_key, function, key, workspace, settings): key for key in keys}
         for future in as_completed(futures):
             if isinstance(future.exception(), BrokenProcessPool):
@@ -174,6 +174,57 @@ def _map_processes(
                 yield future.result()
     for key in sorted(orphans, key=keys.index):
         yield _run_alone(function, key, workspace, settings)
+
+
+class _SharedPool:
+    """Worker processes that outlive one map: starting them and importing the libraries takes seconds."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+        self._workers = 0
+
+    def get(self, workers: int) -> ProcessPoolExecutor:
+        """The pool, started anew if it has too few workers or lost one."""
+        if self._pool is None or self._workers < workers:
+            self.close()
+            self._pool, self._workers = _pool(workers), workers
+        return self._pool
+
+    def close(self) -> None:
+        """End the workers, those that are at work too."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+
+_SHARED: ContextVar[_SharedPool | None] = ContextVar("shared_pool", default=None)
+
+
+@contextmanager
+def shared_workers() -> Iterator[None]:
+    """Have every map inside the block use the same worker processes."""
+    shared = _SharedPool()
+    token = _SHARED.set(shared)
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
+        shared.close()
+
+
+@contextmanager
+def _borrowed_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    shared = _SHARED.get()
+    if shared is None:
+        with _pool(workers) as pool:
+            yield pool
+        return
+    pool = shared.get(workers)
+    try:
+        yield pool
+        pool.submit(os.getpid)  # a pool that lost a worker refuses all further work
+    except BrokenProcessPool:
+        shared.close()
 
 
 def _run_alone(function: StageFunction, key: str, workspace: Workspace, settings: Settings) -> Outcome:
