@@ -13,7 +13,9 @@ def test_encoding_and_decoding_are_inverses(value: float) -> None:
 
 
 def test_known_points_of_the_standard() -> None:
-    assert np.allclose(linear_from_srgb(np.array([0.0, 0.04045, 0.5, 1.0])), [0.0, 0.0031308, 0.21404114, 1.0], atol=1e-6)
+    assert np.allclose(
+        linear_from_srgb(np.array([0.0, 0.04045, 0.5, 1.0])), [0.0, 0.0031308, 0.21404114, 1.0], atol=1e-6
+    )
 
 
 def test_light_outside_the_range_is_clipped() -> None:
