@@ -12,9 +12,10 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
-from palm_data.simulate import dualquat
+from palm_data.simulate.contact import settled_angles
 from palm_data.simulate.detail import detail_heights
-from palm_data.simulate.gestures import GESTURES, GestureSpec
+from palm_data.simulate.gestures import GESTURES, GestureSpec, joint_rotations
+from palm_data.simulate.kinematics import RestHand, forward_kinematics, skin
 from palm_data.simulate.subject import SimulatedSubject
 from palm_data.simulate.template import CaptureTemplate, capture_template, vertex_normals
 from schemas.errors import GeometryError
@@ -79,22 +80,17 @@ def pose_captured_hand(subject: SimulatedSubject, gesture: GestureSpec | str, *,
     spec = gesture_named(gesture) if isinstance(gesture, str) else gesture
     template = capture_template()
     rng = np.random.default_rng([subject.seed, _POSE_STREAM, subject.number, zlib.crc32(spec.name.encode()), take])
-    hand_pose = spec.hand_pose(template.model, template.anatomy, rng)
-    placed = _placement(spec, template, rng)
+    placed = _placement(template, rng)
     bend = np.radians(_WRIST_BEND_DEG) * np.clip(rng.standard_normal(3), -1.5, 1.5) * np.array([0.4, 1.0, 1.0])
-    rest, joints = _rest_surface(subject, template, hand_pose)
-    rotations = np.concatenate(
-        [
-            placed.as_rotvec()[None],
-            (hand_pose + template.model.hands_mean).reshape(15, 3),
-            Rotation.from_rotvec(bend).as_rotvec()[None],
-        ]
+    rest = rest_hand(subject, template)
+    turns = joint_rotations(template.anatomy, settled_angles(rest, spec, spec.angles(rng)))
+    hand_pose = turns.ravel() - template.model.hands_mean
+    turned, moved = forward_kinematics(
+        np.concatenate([placed.as_rotvec()[None], turns, bend[None]]), rest.joints, rest.parents
     )
-    parents = np.append(template.model.parents, 0)
-    turned, moved = forward_kinematics(rotations, np.concatenate([joints, joints[:1]]), parents)
-    weights = template.refine @ subject.identity.weights
-    vertices = dualquat.apply(dualquat.blend(weights, dualquat.from_rigid(turned, moved)), rest)
-    posed_joints = np.einsum("jab,jb->ja", turned[:16], joints) + moved[:16]
+    surface = _dense_surface(subject, template, rest, hand_pose)
+    vertices = skin(surface, template.refine @ rest.weights, turned, moved)
+    posed_joints = (np.einsum("jab,jb->ja", turned, rest.joints) + moved)[:16]
     tips = vertices[list(template.model.tip_vertex_ids)]
     is_hand = template.vertices_of(template.hand_face)
     held = vertices[is_hand]
@@ -116,43 +112,33 @@ def pose_captured_hand(subject: SimulatedSubject, gesture: GestureSpec | str, *,
     )
 
 
-def forward_kinematics(
-    rotations: Float[ndarray, "joints 3"], joints: Float[ndarray, "joints 3"], parents: Int[ndarray, "joints"]
-) -> tuple[Float[ndarray, "joints 3 3"], Float[ndarray, "joints 3"]]:
-    """Each joint's transform x → R x + t from rest to pose; parents come before their children.
-
-    Args:
-        rotations: each joint's own turn about its rest position, axis-angle.
-    """
-    own = Rotation.from_rotvec(rotations).as_matrix()
-    turned = np.empty((len(joints), 3, 3))
-    moved = np.empty((len(joints), 3))
-    for joint, parent in enumerate(parents):
-        about = joints[joint] - own[joint] @ joints[joint]
-        if parent < 0:
-            turned[joint], moved[joint] = own[joint], about
-        else:
-            turned[joint] = turned[parent] @ own[joint]
-            moved[joint] = turned[parent] @ about + moved[parent]
-    return turned, moved
-
-
-def _rest_surface(subject: SimulatedSubject, template: CaptureTemplate, hand_pose: ndarray) -> tuple[ndarray, ndarray]:
-    """The person's own dense surface and 16 joints at rest, with the fine relief of the pose."""
+def rest_hand(subject: SimulatedSubject, template: CaptureTemplate) -> RestHand:
+    """The person's own surface and joints at rest, before the fine relief."""
     model = template.model
     shaped = model.v_template + model.shapedirs.astype(np.float64) @ subject.betas
-    base = template.with_forearm(shaped) + subject.identity.displacement
-    dense = template.smooth(base)
-    heights = detail_heights(template, subject.relief, hand_pose)
     joints = model.joint_regressor @ shaped + subject.identity.joint_shift
-    return dense + heights[:, None] * vertex_normals(dense, template.faces), joints
+    return RestHand(
+        base=template.with_forearm(shaped) + subject.identity.displacement,
+        joints=np.concatenate([joints, joints[:1]]),
+        weights=subject.identity.weights,
+        parents=np.append(model.parents, 0),
+    )
 
 
-def _placement(spec: GestureSpec, template: CaptureTemplate, rng: np.random.Generator) -> Rotation:
+def _dense_surface(
+    subject: SimulatedSubject, template: CaptureTemplate, rest: RestHand, hand_pose: ndarray
+) -> Float[ndarray, "vertices 3"]:
+    """The fine surface at rest, with the relief of the pose that it will take."""
+    dense = template.smooth(rest.base)
+    heights = detail_heights(template, subject.relief, hand_pose)
+    return dense + heights[:, None] * vertex_normals(dense, template.faces)
+
+
+def _placement(template: CaptureTemplate, rng: np.random.Generator) -> Rotation:
     """From the hand model's axes to the rig's, with the turn that a person's arm happens to have."""
     anatomy = template.anatomy
     # Rows: where the model's axes across (thumb), dorsal and distal go: +X, +Y, +Z.
     upright = Rotation.from_matrix(np.stack([anatomy.radial, -anatomy.palm_normal, anatomy.distal]))
-    roll = np.radians(spec.roll_deg + rng.uniform(-_ROLL_JITTER_DEG, _ROLL_JITTER_DEG))
+    roll = np.radians(rng.uniform(-_ROLL_JITTER_DEG, _ROLL_JITTER_DEG))
     tilt = np.radians(_ORIENTATION_JITTER_DEG) * np.clip(rng.standard_normal(3), -2.0, 2.0)
     return Rotation.from_rotvec(tilt) * Rotation.from_rotvec([0.0, 0.0, roll]) * upright

@@ -12,7 +12,7 @@ from numpy import ndarray
 from scipy import sparse
 from scipy.ndimage import map_coordinates
 
-from palm_data.simulate.template import CaptureTemplate
+from palm_data.simulate.template import CaptureTemplate, vertex_normals
 
 FIELD_MEAN_M = (2.05, 2.45)
 """Range of the mean displacement over the hand, millimetres."""
@@ -20,6 +20,9 @@ JOINT_SHIFT_M = (2.0, 3.0)
 """Range of every joint centre's shift, millimetres."""
 FIELD_SCALE_MM = 30.0
 """Length over which neighbouring displacements agree (Gaussian correlation)."""
+SWELLING_SCALE_MM = 26.0
+"""The same for the part along the normal, which no pose can imitate."""
+SWELLING_SHARE = 0.85
 _WAVES = 256
 _SPLINE_SPREAD = 0.33
 """Standard deviation of a cubic B-spline sum of unit noise in three dimensions."""
@@ -45,6 +48,8 @@ def draw_identity(template: CaptureTemplate, rng: np.random.Generator) -> Identi
     """A person's departures."""
     points = template.base_vertices
     field = smooth_field(points, rng, scale_mm=FIELD_SCALE_MM, channels=3)
+    swelling = smooth_field(points, rng, scale_mm=SWELLING_SCALE_MM, channels=1)
+    field += SWELLING_SHARE * swelling * vertex_normals(points, template.base_faces)
     mean = np.linalg.norm(field[: template.hand_vertex_count], axis=1).mean()
     displacement = field * (rng.uniform(*FIELD_MEAN_M) * 1e-3 / mean)
     directions = rng.standard_normal((16, 3))
