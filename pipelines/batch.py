@@ -1,15 +1,17 @@
 """The whole graph as one batch from a terminal, on the instance that the web page shows.
 
-Belongs here: which runs a batch is made of, and what came of them. One run per asset and range of subjects, in this
-process: what a failed step takes with it is then never more than its own subjects.
+Belongs here: which runs a batch is made of, and what came of them. A batch is as few runs as it can be, in this
+process. A step that fails takes the rest of its run with it, so what is left goes into another run, without it.
 """
 
-import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import Annotated
 
 import dagster as dg
+from dagster._core.execution.plan.objects import StepFailureData
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,8 +23,6 @@ from pipelines.partitions import SUBJECTS_PER_RUN, heaviest_first, register_subj
 from pipelines.resources import Compute, Places
 from schemas.errors import BadInputError, SettingsError
 from schemas.settings import Settings
-
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 class BatchRequest(BaseModel):
@@ -94,22 +94,27 @@ def run_batch(
     register_subjects(instance, heaviest_first(settings.raw, chosen))
     known = instance.get_dynamic_partitions(str(subjects.name))
     ranges = runs_of(known, set(chosen), at_most=SUBJECTS_PER_RUN)
-    job = defs.resolve_implicit_global_asset_job_def()
-    graph = defs.resolve_asset_graph()
-    results = []
-    with shared_workers():
-        for asset in assets:
-            tags = [_range_tags(item) for item in ranges] if graph.get(asset).is_partitioned else [{}]
-            config = _release_config(request) if asset == _RELEASE else {}
-            results.append(_run_asset(instance, job, asset, tags=tags, config=config, watch=watch))
-    return BatchResult(assets=tuple(results))
+    batch = _Batch(instance, defs, _run_config(request), watch)
+    partitioned = {key for key in assets if defs.resolve_asset_graph().get(key).is_partitioned}
+    with shared_workers(), watching(batch.note):
+        if len(ranges) == 1:
+            batch.run(assets, _range_tags(ranges[0]))
+        else:
+            for by_subject, group in groupby(assets, partitioned.__contains__):
+                together = list(group)
+                for tags in map(_range_tags, ranges) if by_subject else [{}]:
+                    batch.run(together, tags)
+    return BatchResult(assets=tuple(batch.result(key) for key in assets))
 
 
 _RELEASE = dg.AssetKey("release")
 
 
-def _release_config(request: BatchRequest) -> dict[str, object]:
-    return {"ops": {"release": {"config": {"version": request.release}}}}
+def _run_config(request: BatchRequest) -> dict[str, object]:
+    quiet: dict[str, object] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    if request.release is None:
+        return quiet
+    return {**quiet, "ops": {"release": {"config": {"version": request.release}}}}
 
 
 def _selected(defs: dg.Definitions, request: BatchRequest) -> list[dg.AssetKey]:
@@ -146,74 +151,97 @@ def _range_tags(keys: dg.PartitionKeyRange) -> dict[str, str]:
     return {ASSET_PARTITION_RANGE_START_TAG: keys.start, ASSET_PARTITION_RANGE_END_TAG: keys.end}
 
 
-def _run_asset(
-    instance: dg.DagsterInstance,
-    job: dg.JobDefinition,
-    asset: dg.AssetKey,
-    *,
-    tags: Sequence[dict[str, str]],
-    config: dict[str, object],
-    watch: Callable[[Progress], None],
-) -> AssetResult:
-    start = time.perf_counter()
-    outcomes: dict[str, Outcome] = {}
-    errors: list[str] = []
-    checks: dict[str, str] = {}
-    counts: dict[str, int] = {}
+class _Batch:
+    """Runs, and what is learned from them, asset by asset."""
 
-    def note(progress: Progress) -> None:
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        defs: dg.Definitions,
+        config: Mapping[str, object],
+        watch: Callable[[Progress], None],
+    ) -> None:
+        self._instance = instance
+        self._job = defs.resolve_implicit_global_asset_job_def()
+        self._config = config
+        self._watch = watch
+        self._outcomes: dict[str, dict[str, Outcome]] = defaultdict(dict)
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._counts: dict[str, dict[str, int]] = defaultdict(dict)
+        self._errors: dict[str, list[str]] = defaultdict(list)
+        self._red_checks: dict[str, dict[str, str]] = defaultdict(dict)
+
+    def note(self, progress: Progress) -> None:
+        """Remember what became of a key, and tell the watcher."""
         if progress.outcome is not None:
-            outcomes[progress.outcome.key] = progress.outcome
-        watch(progress)
+            self._outcomes[progress.label][progress.outcome.key] = progress.outcome
+        self._watch(progress)
 
-    for run_tags in tags:
-        with watching(note):
-            result = job.execute_in_process(
-                instance=instance,
-                asset_selection=[asset],
-                tags={**run_tags, TERMINAL_TAG: "true"},
-                run_config={**_QUIET, **config},
+    def run(self, assets: Sequence[dg.AssetKey], tags: Mapping[str, str]) -> None:
+        """Materialize the assets in order; one that fails is left behind, and the rest goes on in another run."""
+        left = list(assets)
+        while left:
+            config = dict(self._config) if _RELEASE in left else {"loggers": self._config["loggers"]}
+            result = self._job.execute_in_process(
+                instance=self._instance,
+                asset_selection=left,
+                tags={**tags, TERMINAL_TAG: "true"},
+                run_config=config,
                 raise_on_error=False,
             )
-        errors.extend(_errors(result))
-        checks |= _red_checks(result)
-        counts |= _counts(result)
-    return AssetResult(
-        asset=asset.to_user_string(),
-        seconds=time.perf_counter() - start,
-        outcomes=tuple(outcomes.values()),
-        counts=counts,
-        errors=tuple(errors),
-        red_checks=checks,
-    )
+            failed = self._learn(result, left)
+            if result.success or failed is None:
+                return
+            left = left[left.index(failed) + 1 :]
+
+    def result(self, asset: dg.AssetKey) -> AssetResult:
+        """What came of an asset in all runs."""
+        name = asset.to_user_string()
+        return AssetResult(
+            asset=name,
+            seconds=self._seconds[name],
+            outcomes=tuple(self._outcomes[name].values()),
+            counts=self._counts[name],
+            errors=tuple(self._errors[name]),
+            red_checks=self._red_checks[name],
+        )
+
+    def _learn(self, result: dg.ExecuteInProcessResult, assets: Sequence[dg.AssetKey]) -> dg.AssetKey | None:
+        """Read a finished run's events; returns the first asset that failed."""
+        names = {asset.to_user_string(): asset for asset in assets}
+        failed = []
+        for event in result.all_events:
+            if event.is_step_failure and event.step_key is not None:
+                self._errors[event.step_key].append(_error(event.step_failure_data))
+                failed.append(names.get(event.step_key))
+            elif event.is_step_materialization and event.asset_key is not None and event.partition is None:
+                metadata = event.step_materialization_data.materialization.metadata
+                self._counts[event.asset_key.to_user_string()] |= _counts(metadata)
+        for evaluation in result.get_asset_check_evaluations():
+            if not evaluation.passed:
+                self._red_checks[evaluation.asset_key.to_user_string()][evaluation.check_name] = _verdict(evaluation)
+        for step in self._instance.get_run_step_stats(result.run_id):
+            self._seconds[step.step_key] += (step.end_time or 0) - (step.start_time or step.end_time or 0)
+        return next((asset for asset in failed if asset is not None), None)
 
 
-def _counts(result: dg.ExecuteInProcessResult) -> dict[str, int]:
-    found = {}
-    for event in result.all_events:
-        if event.is_step_materialization and event.partition is None:
-            for name, value in event.step_materialization_data.materialization.metadata.items():
-                if isinstance(value, dg.IntMetadataValue) and value.value is not None and "/" not in name:
-                    found[name] = value.value
-    return found
+def _counts(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, int]:
+    return {
+        name: value.value
+        for name, value in metadata.items()
+        if isinstance(value, dg.IntMetadataValue) and value.value is not None and "/" not in name
+    }
 
 
-def _errors(result: dg.ExecuteInProcessResult) -> Iterator[str]:
-    for event in result.all_events:
-        if event.is_step_failure:
-            data = event.step_failure_data
-            failure = data.user_failure_data
-            if failure is not None and failure.description:
-                yield failure.description
-            elif data.error is not None:
-                yield (data.error.cause or data.error).message.strip()
+def _error(failure: StepFailureData) -> str:
+    described = failure.user_failure_data
+    if described is not None and described.description:
+        return described.description
+    error = failure.error
+    return (error.cause or error).message.strip() if error is not None else "unknown"
 
 
-def _red_checks(result: dg.ExecuteInProcessResult) -> dict[str, str]:
-    found = {}
-    for evaluation in result.get_asset_check_evaluations():
-        if not evaluation.passed:
-            table = evaluation.metadata.get("keys")
-            rows = table.records if isinstance(table, dg.TableMetadataValue) else []
-            found[evaluation.check_name] = "\n".join(f"{row.data['key']}: {row.data['reason']}" for row in rows)
-    return found
+def _verdict(evaluation: dg.AssetCheckEvaluation) -> str:
+    table = evaluation.metadata.get("keys")
+    rows = table.records if isinstance(table, dg.TableMetadataValue) else []
+    return "\n".join(f"{row.data['key']}: {row.data['reason']}" for row in rows)
