@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
@@ -203,10 +204,10 @@ def _row(capture: CaptureRecord, camera: Camera, mask: ndarray, agreement: Agree
 def _tiles(image: ndarray | None, mask: ndarray, raster: Raster) -> tuple[Tile, Tile, Tile, Tile]:
     depth, normal = np.zeros(mask.shape, np.float32), np.zeros((*mask.shape, 3), np.float32)
     depth[raster.roi.slices], normal[raster.roi.slices] = raster.depth, raster.normal
-    shown = np.zeros((*mask.shape, 3), np.uint8) if image is None else image
-    pictures = (shown, overlay_mask(shown, mask), colourise(depth), normals_to_rgb(normal))
-    first, second, third, fourth = (fit_within(picture, _TILE_PX, _TILE_PX) for picture in pictures)
-    return first, second, third, fourth
+    shown = fit_within(np.zeros(mask.shape, np.uint8) if image is None else image, _TILE_PX, _TILE_PX)
+    size = (shown.shape[1], shown.shape[0])
+    small = [cv2.resize(a, size, interpolation=cv2.INTER_NEAREST) for a in (mask.astype(np.uint8), depth, normal)]
+    return shown, overlay_mask(shown, small[0]), colourise(small[1]), normals_to_rgb(small[2])
 
 
 def _figures(drawn: Sequence[_Drawn]) -> dict[str, float | int]:
