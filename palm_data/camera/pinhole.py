@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from palm_data.camera.fold import smallest_positive_root
 from schemas.camera import Camera, Distortion
 from schemas.errors import GeometryError
 
@@ -28,10 +29,7 @@ def _distort(points: ndarray, distortion: Distortion) -> ndarray:
 
 def _fold_radius(distortion: Distortion) -> float:
     """The radius at which r (1 + k1 r² + k2 r⁴ + k3 r⁶) stops growing; infinite if it never does."""
-    roots = np.roots([7.0 * distortion.k3, 5.0 * distortion.k2, 3.0 * distortion.k1, 1.0])
-    real = roots[np.abs(roots.imag) < 1e-12].real
-    positive = real[real > 0]
-    return float(np.sqrt(positive.min())) if positive.size else np.inf
+    return smallest_positive_root([7.0 * distortion.k3, 5.0 * distortion.k2, 3.0 * distortion.k1, 1.0]) ** 0.5
 
 
 def project(camera: Camera, points: Float[ndarray, "n 3"]) -> tuple[Float[ndarray, "n 2"], Float[ndarray, "n"]]:
@@ -135,8 +133,8 @@ def undistort_image(
 ) -> ndarray:
     """The image (H, W) or (H, W, C) as `undistorted(camera)` sees it: same size, same K, full frame.
 
-    Cubic interpolation; pixels whose source lies outside the distorted image are 0. Without distortion the pixels
-    come back unchanged. `docs/undistortion.md` says why, and what it costs.
+    Lanczos interpolation over 8×8 pixels; pixels whose source lies outside the distorted image are 0. Without
+    distortion the pixels come back unchanged. `docs/undistortion.md` says why, and what it costs.
 
     Args:
         maps: `undistortion_maps(camera)`, if the caller kept them.
@@ -152,4 +150,8 @@ def undistort_image(
     if camera.distortion == Distortion():
         return image.copy()
     map_x, map_y = undistortion_maps(camera) if maps is None else maps
-    return cv2.remap(image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    # Replicated borders keep the outermost pixels from fading into black; what lies outside is cut off after.
+    turned_back = cv2.remap(image, map_x, map_y, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+    inside = (map_x >= -0.5) & (map_x <= camera.width - 0.5) & (map_y >= -0.5) & (map_y <= camera.height - 0.5)
+    turned_back[~inside] = 0
+    return turned_back

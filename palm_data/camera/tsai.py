@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from palm_data.camera.fold import smallest_positive_root
 from schemas.camera import Camera, Distortion, PixelOrigin, Row3, TsaiCamera
 from schemas.errors import BadInputError, GeometryError
 from schemas.ids import CalibrationId, CameraId
@@ -54,10 +55,7 @@ def _undistorted_radius(radius: ndarray, k1: float, k2: float) -> ndarray:
 
 def _fold_radius(k1: float, k2: float) -> float:
     """The distorted radius at which r (1 + k1 r² + k2 r⁴) stops growing; infinite if it never does."""
-    roots = np.roots([5.0 * k2, 3.0 * k1, 1.0])  # in r²; leading zeros are dropped
-    real = roots[np.abs(roots.imag) < 1e-12].real
-    positive = real[real > 0]
-    return float(np.sqrt(positive.min())) if positive.size else np.inf
+    return smallest_positive_root([5.0 * k2, 3.0 * k1, 1.0]) ** 0.5
 
 
 def _distorted_radius(radius: ndarray, k1: float, k2: float) -> ndarray:

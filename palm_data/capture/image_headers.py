@@ -44,7 +44,7 @@ def read_header(content: bytes, source: Path) -> ImageHeader:
             try:
                 header = reader(content, source)
             except (struct.error, IndexError):
-                raise _bad(source, "length", "a whole file", f"it cut short at {len(content)} bytes") from None
+                raise _bad(source, "length", "a whole file", f"{len(content)} bytes: it is cut short") from None
             if header.width < 1 or header.height < 1:
                 raise _bad(source, "size", "at least one pixel", f"{header.width}×{header.height}")
             return header

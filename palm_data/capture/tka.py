@@ -37,7 +37,7 @@ class _Lines:
 
     def __init__(self, path: Path, text: str) -> None:
         self._path = path
-        self._number = 0
+        self.number = 0
         self._lines: Iterator[tuple[int, str]] = iter(enumerate((line.strip() for line in text.splitlines()), 1))
 
     def bad(self, number: int, field: str, expected: str, found: object) -> BadInputError:
@@ -52,8 +52,8 @@ class _Lines:
     def next(self, field: str, expected: str) -> tuple[int, str]:
         following = next(self._lines, None)
         if following is None:
-            raise self.bad(self._number + 1, field, expected, "the end of the file")
-        self._number = following[0]
+            raise self.bad(self.number + 1, field, expected, "the end of the file")
+        self.number = following[0]
         return following
 
     def tagged(self, tag: str, count: int) -> list[float]:
@@ -76,7 +76,7 @@ class _Lines:
         """The number behind a tag."""
         (value,) = self.tagged(tag, 1)
         if positive and value <= 0:
-            raise self.bad(self._number, tag, "a number above zero", value)
+            raise self.bad(self.number, tag, "a number above zero", value)
         return value
 
     def labelled(self, label: str) -> tuple[int, str]:
@@ -127,7 +127,7 @@ def _row(values: list[float]) -> Row3:
 def _image_size(lines: _Lines) -> tuple[int, int]:
     width, height = lines.tagged("%is", 2)
     if not (width.is_integer() and height.is_integer() and 0 < width <= 1 << 16 and 0 < height <= 1 << 16):
-        raise lines.bad(15, "%is", "two whole numbers above zero", f"{width:g} {height:g}")
+        raise lines.bad(lines.number, "%is", "two whole numbers above zero", f"{width:g} {height:g}")
     return int(width), int(height)
 
 

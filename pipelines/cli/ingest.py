@@ -91,10 +91,10 @@ def _print_quarantine(outcomes: "Sequence[Outcome]", workspace: "Workspace") -> 
             items.extend(load_index(workspace, outcome.key).quarantined)
     if not items:
         return
-    table = Table("file", "field", "expected", "found", "out", title="Set aside")
+    console.print("[bold]Set aside:[/]")
     for item in items[:_LISTED]:
-        scope = "capture" if item.whole_capture else "file"
-        table.add_row(*(escape(text) for text in (item.source, item.field, item.expected, item.found)), scope)
-    console.print(table)
+        scope = "the whole capture" if item.whole_capture else "this file only"
+        text = f"{item.source}: {item.field}: expected {item.expected}, found {item.found} ({scope})"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
     if len(items) > _LISTED:
         console.print(f"and {len(items) - _LISTED} more, in each subject's index.json.")
