@@ -47,9 +47,9 @@ def read_base_mesh(path: Path) -> BaseMesh:
         keyword, *words = line.split() or [""]
         try:
             if keyword == "v":
-                vertices.append([float(word) for word in words])
+                vertices.append(_numbers(words, 3))
             elif keyword == "vt":
-                uvs.append([float(word) for word in words[:2]])
+                uvs.append(_numbers(words, 2))
             elif keyword == "g":
                 members = groups.setdefault(words[0], [])
             elif keyword == "f":
@@ -70,6 +70,12 @@ def read_base_mesh(path: Path) -> BaseMesh:
             if name.startswith(_JOINT_PREFIX) and quads
         },
     )
+
+
+def _numbers(words: list[str], count: int) -> list[float]:
+    if len(words) != count:
+        raise ValueError(words)
+    return [float(word) for word in words]
 
 
 def _quad(words: list[str]) -> list[int]:
