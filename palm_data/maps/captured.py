@@ -17,7 +17,7 @@ from schemas.settings import Settings
 
 
 def read_surface(capture: CaptureRecord, settings: Settings) -> Surface:
-    """The capture's scan in metres, welded, wound outwards and without its floating fragments.
+    """The capture's scan in metres, welded and without its floating fragments.
 
     Raises:
         BadInputError: if the scan is not the one that was ingested.

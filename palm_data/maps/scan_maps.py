@@ -99,7 +99,6 @@ class _Drawn:
     tiles: tuple[tuple[Tile, Tile, Tile, Tile], ...]
     """Image, mask over it, depth and normals of each view, small."""
     dropped_pieces: int
-    inside_out: bool
 
     @property
     def agreement(self) -> float:
@@ -171,7 +170,7 @@ def _draw_capture(
         agreement = _agreement(image, mask, spots, camera)
         rows.append(_row(capture, camera, mask, agreement))
         tiles.append(_tiles(image, mask, raster))
-    return _Drawn(capture, tuple(rows), tuple(tiles), surface.dropped_pieces, surface.inside_out)
+    return _Drawn(capture, tuple(rows), tuple(tiles), surface.dropped_pieces)
 
 
 def _undistorted_image(
@@ -220,7 +219,6 @@ def _figures(drawn: Sequence[_Drawn]) -> dict[str, float | int]:
         "views_measured": len(ious),
         "mask_px_mean": round(float(np.mean([row.mask_px for row in rows])), 1),
         "fragments_left_out": sum(item.dropped_pieces for item in drawn),
-        "scans_turned_outwards": sum(item.inside_out for item in drawn),
     }
     if ious:
         figures["silhouette_iou_mean"] = round(float(np.mean(ious)), 4)

@@ -1,4 +1,4 @@
-"""What the maps need to know of a scan's surface: welded corners, pieces, smooth normals, which side is out, its rim."""
+"""What the maps need to know of a scan's surface: welded corners, pieces, smooth normals, rims."""
 
 from dataclasses import dataclass
 
@@ -15,19 +15,17 @@ MIN_PIECE_SHARE = 0.01
 
 @dataclass(frozen=True)
 class Surface:
-    """A mesh whose triangles share corners wherever their positions are the same, wound outwards."""
+    """A mesh whose triangles share corners wherever their positions are the same."""
 
     vertices: Float[ndarray, "vertices 3"]
     """Metres, world."""
     faces: Int32[ndarray, "faces 3"]
     normals: Float[ndarray, "vertices 3"]
-    """Unit, outwards; 0 at a vertex without area."""
+    """Unit, as the triangles are wound; 0 at a vertex without area."""
     rims: tuple[Int32[ndarray, " rim"], ...]
     """Vertices of each connected border, longest first: the cut of the forearm, and holes."""
     dropped_pieces: int
     """Floating fragments that were left out."""
-    inside_out: bool
-    """Whether the mesh was wound inwards, and was turned."""
 
 
 def build_surface(
@@ -44,16 +42,12 @@ def build_surface(
     """
     points, triangles = weld(vertices, faces)
     triangles, dropped = large_pieces(len(points), triangles, min_piece_share)
-    inside_out = signed_volume(points, triangles) < 0
-    if inside_out:
-        triangles = np.ascontiguousarray(triangles[:, ::-1])
     return Surface(
         vertices=points,
         faces=triangles,
         normals=vertex_normals(points, triangles),
         rims=rims(len(points), triangles),
         dropped_pieces=dropped,
-        inside_out=bool(inside_out),
     )
 
 
@@ -88,14 +82,6 @@ def large_pieces(
     size = np.bincount(piece)
     keep = size >= min(min_share * len(faces), size.max())
     return faces[keep[piece]], int(np.count_nonzero((size > 0) & ~keep))
-
-
-def signed_volume(vertices: Float[ndarray, "vertices 3"], faces: Int32[ndarray, "faces 3"]) -> float:
-    """Volume enclosed by the triangles and their rims' fans to the centroid, m³; negative if wound inwards."""
-    if len(faces) == 0:
-        return 0.0
-    corners = vertices[faces] - vertices[faces.ravel()].mean(axis=0)
-    return float(np.einsum("ij,ij->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6.0)
 
 
 def rims(vertices: int, faces: Int32[ndarray, "faces 3"]) -> tuple[Int32[ndarray, " rim"], ...]:

@@ -7,8 +7,8 @@ own bounding box (as Pineda 1988, "A parallel algorithm for polygon rasterizatio
 - Projections are rounded to 2⁻¹⁴ px, and the edge functions are evaluated in integers with the top-left rule, so
   that a pixel on a shared edge belongs to exactly one of the two triangles: no crack, no double cover.
 - Depth (camera z) and barycentrics are perspective-correct. Among equal depths the lower face index wins.
-- Both sides of a triangle are drawn. Normals are interpolated vertex normals, as the mesh is wound: a surface seen
-  from behind keeps a normal that points away from the camera.
+- Both sides of a triangle are drawn. Normals are interpolated vertex normals of the side that is seen: they point
+  towards the camera, but for the outermost pixels of an outline, where interpolation may turn them past it.
 - A triangle with a vertex nearer than the near plane, or projected more than 32,768 px from the image's corner, is left out
   whole and counted in `dropped`; scans stand well inside both limits.
 """
@@ -53,7 +53,7 @@ class Raster:
     depth: Float32[ndarray, "height width"]
     """Camera z, metres; 0 where there is none."""
     normal: Float32[ndarray, "height width 3"]
-    """Unit normal in camera axes; 0 where there is none."""
+    """Unit normal of the side that is seen, in camera axes; 0 where there is none."""
     barycentric: Float32[ndarray, "height width 3"]
     """Perspective-correct weights of the triangle's corners; 0 where there is none."""
     dropped: int
@@ -98,7 +98,7 @@ def rasterize(
         vertices_camera: metres, OpenCV camera axes.
         intrinsics: K without skew, px, integers at pixel corners.
         roi: region to draw, the whole image by default.
-        vertex_normals: unit normals in camera axes; area-weighted means of the face normals by default.
+        vertex_normals: unit normals in camera axes, as the triangles are wound; area-weighted means of the face normals by default.
 
     Raises:
         GeometryError: if a shape, an index, a coordinate or the region is not usable.
@@ -258,7 +258,9 @@ def _shade(mesh: _Mesh, pixels: _Pixels) -> None:
             ny = weight_a * normals[a, 1] + weight_b * normals[b, 1] + weight_c * normals[c, 1]
             nz = weight_a * normals[a, 2] + weight_b * normals[b, 2] + weight_c * normals[c, 2]
             length = np.sqrt(nx * nx + ny * ny + nz * nz)
-            if length > 0:
+            if area > 0:  # seen from behind
+                length = -length
+            if length != 0:
                 normal[row, column, 0] = nx / length
                 normal[row, column, 1] = ny / length
                 normal[row, column, 2] = nz / length

@@ -43,11 +43,10 @@ def rasterize_reference(
     seen = face_id >= 0
     barycentric = np.zeros((rows, columns, 3))
     depth = np.zeros((rows, columns))
-    barycentric[seen], depth[seen] = _weights(
-        samples[seen], fixed[triangles[face_id[seen]]], inverse_depth[triangles[face_id[seen]]]
-    )
+    winners = triangles[face_id[seen]]
+    barycentric[seen], depth[seen] = _weights(samples[seen], fixed[winners], inverse_depth[winners])
     normal = np.zeros((rows, columns, 3))
-    normal[seen] = np.einsum("pc,pcx->px", barycentric[seen], normals[triangles[face_id[seen]]])
+    normal[seen] = np.einsum("pc,pcx->px", barycentric[seen], normals[winners]) * _side(fixed[winners])
     length = np.linalg.norm(normal, axis=-1, keepdims=True)
     normal = np.divide(normal, length, out=np.zeros_like(normal), where=length > 0)
     return Raster(
@@ -81,6 +80,11 @@ def _covered(
     slope_b, slope_c = (inverse_depth[1] - inverse_depth[0]) / area, (inverse_depth[2] - inverse_depth[0]) / area
     inside = (edges[0] >= 0) & (edges[1] >= 0) & (edges[2] >= 0)
     return inside, inverse_depth[0] + edges[1] * slope_b + edges[2] * slope_c
+
+
+def _side(corners: Integer[ndarray, "pixels 3 2"]) -> Float[ndarray, "pixels 1"]:
+    """1 where the triangle is seen from its front, -1 from behind."""
+    return -np.sign(_cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))[:, None].astype(np.float64)
 
 
 def _weights(

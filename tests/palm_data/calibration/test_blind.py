@@ -56,5 +56,5 @@ def test_a_hole_is_not_judged_and_its_surroundings_are() -> None:
 
 def test_a_closed_surface_hides_nothing() -> None:
     closed = arm()
-    empty = blind_spots(Surface(closed.vertices, closed.faces, closed.normals, (), 0, inside_out=False))
+    empty = blind_spots(Surface(closed.vertices, closed.faces, closed.normals, (), 0))
     assert not blind_mask(empty, CAMERA).any()

@@ -62,16 +62,18 @@ def cast_rays(
     caster: o3d.t.geometry.RaycastingScene | None = None,
     normals: ndarray | None = None,
 ) -> CastRays:
-    """Mask, camera z and smooth normals, one ray a pixel; the structure and the vertex normals may be kept."""
+    """Mask, camera z and smooth normals of the side that is seen, one ray a pixel; the structure and the vertex normals may be kept."""
     caster = ray_caster(scene) if caster is None else caster
     normals = vertex_normals(scene.vertices, scene.faces) if normals is None else normals
-    answer = caster.cast_rays(o3d.core.Tensor(pixel_rays(scene, roi)), nthreads=1)
+    rays = pixel_rays(scene, roi)
+    answer = caster.cast_rays(o3d.core.Tensor(rays), nthreads=1)
     depth = answer["t_hit"].numpy()  # the rays' z is 1, so the ray parameter is the camera's z
     hit = np.isfinite(depth)
     triangle = scene.faces[np.where(hit, answer["primitive_ids"].numpy(), 0).astype(np.int64)]
     second, third = np.moveaxis(answer["primitive_uvs"].numpy().astype(np.float64), -1, 0)
     weights = np.stack([1.0 - second - third, second, third], axis=-1)
-    normal = np.einsum("hwc,hwcx->hwx", weights, normals[triangle])
+    behind = (answer["primitive_normals"].numpy() * rays[..., 3:]).sum(axis=-1) > 0
+    normal = np.einsum("hwc,hwcx->hwx", weights, normals[triangle]) * np.where(behind, -1.0, 1.0)[..., None]
     return CastRays(hit, np.where(hit, depth, 0.0), normal / np.linalg.norm(normal, axis=-1, keepdims=True))
 
 

@@ -2,7 +2,7 @@ import numpy as np
 from numpy import ndarray
 
 from palm_data.hand.model import load_hand_model
-from palm_data.maps.surface import build_surface, large_pieces, rims, signed_volume, vertex_normals, weld
+from palm_data.maps.surface import build_surface, large_pieces, rims, vertex_normals, weld
 from palm_data.testing.shapes import lobed_surface
 
 
@@ -47,18 +47,6 @@ def test_the_largest_piece_stays_however_small_its_share() -> None:
     kept, dropped = large_pieces(300, faces, 0.5)
     assert len(kept) == 100
     assert dropped == 0
-
-
-def test_a_mesh_wound_inwards_is_turned() -> None:
-    vertices, faces = lobes()
-    right, wrong = build_surface(vertices, faces), build_surface(vertices, faces[:, ::-1])
-    assert (right.inside_out, wrong.inside_out) == (False, True)
-    np.testing.assert_allclose(right.normals, wrong.normals, atol=1e-12)
-
-
-def test_an_open_hand_is_seen_as_wound_outwards() -> None:
-    model = load_hand_model()
-    assert signed_volume(model.v_template.astype(np.float64), model.faces.astype(np.int32)) > 0
 
 
 def test_normals_of_a_sphere_point_along_its_radii() -> None:
