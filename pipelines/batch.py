@@ -16,6 +16,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from pydantic import BaseModel, ConfigDict, Field
 
 from palm_data.capture.layout import raw_subjects
+from palm_data.store.manifest import is_version
 from pipelines.compute import Outcome, Progress, shared_workers, watching
 from pipelines.definitions import build_definitions
 from pipelines.instance import TERMINAL_TAG
@@ -129,6 +130,8 @@ def _selected(defs: dg.Definitions, request: BatchRequest) -> list[dg.AssetKey]:
         ) from error
     if not keys:
         raise SettingsError(f"--select {request.select!r}: expected at least one asset, found none.")
+    if request.release is not None and not is_version(request.release):
+        raise SettingsError(f"--release: expected MAJOR.MINOR.PATCH, found {request.release!r}.")
     if request.release is None:
         keys = keys - {_RELEASE}
     return [key for key in graph.toposorted_asset_keys if key in keys]
