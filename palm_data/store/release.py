@@ -58,6 +58,7 @@ def publish_release(
     plan = plan_release(version, workspace, settings, parent=parent)
     contents = gather(plan, workspace, settings)
     releases = settings.releases.absolute()
+    _sweep(releases / _PARTIAL)
     published = _published(releases / version, contents.merkle_root)
     if published is not None:
         return published
@@ -161,13 +162,11 @@ def _install(manifest: Manifest, tree: Path, final: Path, staged: Path) -> Manif
 
 @contextmanager
 def _staging(releases: Path, version: VersionId) -> Iterator[Path]:
-    """A fresh folder of our own, removed at the end; those of dead publishers are removed at the start."""
+    """A fresh folder of our own, removed at the end, or by the next publisher if we die."""
     partial = releases / _PARTIAL
-    partial.mkdir(parents=True, exist_ok=True)
     staged = partial / f"{version}.{uuid.uuid4().hex}"
     lock = staged.with_name(f"{staged.name}.lock")
-    with _locked(partial / _INSTALL_LOCK):
-        _sweep(partial)
+    with _locked(partial / _INSTALL_LOCK):  # or a sweep might take our lock first, and us for dead
         alive = _take(lock, wait=True)
     try:
         staged.mkdir()
@@ -179,16 +178,19 @@ def _staging(releases: Path, version: VersionId) -> Iterator[Path]:
 
 
 def _sweep(partial: Path) -> None:
-    """Remove the work of publishers that are not alive. Call with the install lock held."""
-    for folder in [path for path in partial.iterdir() if path.is_dir()]:
-        lock = folder.with_name(f"{folder.name}.lock")
-        try:
-            dead = _take(lock, wait=False)
-        except BlockingIOError:
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.unlink(missing_ok=True)
-        os.close(dead)
+    """Remove the work of publishers that are not alive."""
+    partial.mkdir(parents=True, exist_ok=True)
+    with _locked(partial / _INSTALL_LOCK):
+        names = {path.name.removesuffix(".lock") for path in partial.iterdir() if path.name != _INSTALL_LOCK}
+        for name in names:
+            lock = partial / f"{name}.lock"
+            try:
+                dead = _take(lock, wait=False)
+            except BlockingIOError:
+                continue
+            shutil.rmtree(partial / name, ignore_errors=True)
+            lock.unlink(missing_ok=True)
+            os.close(dead)
 
 
 @contextmanager

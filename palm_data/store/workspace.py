@@ -2,10 +2,12 @@
 
     <workspace>/stages/<stage>/<key>/record.json            what is current; replaced atomically
     <workspace>/stages/<stage>/<key>/<fingerprint>/…        the files that the record names
-    <workspace>/partial/…                                   work in progress; nothing reads it
+    <workspace>/partial/<stage>/<key>/…                     work in progress; nothing reads it
+    <workspace>/locks/<stage>/<key>.lock                    held by the one writer; dies with it
 
 The fingerprint covers the stage's name, key, code version, settings and inputs, so running a stage again with the
-same ones is a no-op. A killed writer leaves only files under `partial/`, which the next writer of that stage removes.
+same ones is a no-op. A killed writer leaves work in progress, or a folder that no record names; the next writer of
+that stage and key removes both.
 """
 
 import fcntl
@@ -153,6 +155,7 @@ class Workspace:
         fingerprint = _digest([stage, key, code_version, dict(settings), dict(inputs)])
         with self._lock(stage, key):
             current = self.record(stage, key)
+            self._tidy(stage, key, current)
             if current is not None and current.fingerprint == fingerprint and self._complete(current):
                 return self.report(current, ran=False)
             partial = self._fresh_partial(stage, key)
@@ -212,35 +215,41 @@ class Workspace:
         return True
 
     def _fresh_partial(self, stage: str, key: str) -> Path:
-        folder = self.root / "partial"
-        folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(f"{stage}.{key}.*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        partial = folder / f"{stage}.{key}.{uuid.uuid4().hex}"
-        partial.mkdir()
+        partial = self.root / "partial" / stage / key / uuid.uuid4().hex
+        partial.mkdir(parents=True)
         return partial
 
     def _install(self, record: StageRecord, partial: Path) -> None:
+        """Make the work in progress the current output. The old one stays current until the record is replaced."""
         home = self._home(record.stage, record.key)
         home.mkdir(parents=True, exist_ok=True)
         final = home / record.fingerprint
-        if final.exists():  # an incomplete or forgotten output of the same fingerprint
+        if final.exists():  # current, but files are missing; all others of this name were tidied away
             (home / _RECORD).unlink(missing_ok=True)
             shutil.rmtree(final)
         partial.rename(final)
         flush_directory(home)
         write_bytes(home / _RECORD, record.model_dump_json(indent=1).encode())
-        for old in home.iterdir():
-            if old.is_dir() and old.name != record.fingerprint:
+        self._tidy(record.stage, record.key, record)
+
+    def _tidy(self, stage: str, key: str, current: StageRecord | None) -> None:
+        """Remove what dead writers left, and outputs that are not current. Call with the lock held."""
+        shutil.rmtree(self.root / "partial" / stage / key, ignore_errors=True)
+        home = self._home(stage, key)
+        keep = {_RECORD, current.fingerprint if current else ""}
+        for old in home.iterdir() if home.is_dir() else ():
+            if old.is_dir() and old.name not in keep:
                 shutil.rmtree(old, ignore_errors=True)
+            elif old.name not in keep:
+                old.unlink(missing_ok=True)
 
     @contextmanager
     def _lock(self, stage: str, key: str) -> Iterator[None]:
         """One writer per stage and key; the kernel releases the lock when a writer dies."""
         self._home(stage, key)
-        folder = self.root / "locks"
+        folder = self.root / "locks" / stage
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / f"{stage}.{key}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(folder / f"{key}.lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
