@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import open3d as o3d
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.optimize import least_squares
 
 from palm_data.simulate.anatomy import FINGERS
+from palm_data.simulate.casting import SurfaceQuery
 from palm_data.simulate.gestures import GestureSpec, joint_rotations, within_limits
 from palm_data.simulate.kinematics import RestHand, forward_kinematics, skin
 from palm_data.simulate.template import CaptureTemplate, capture_template, vertex_normals
@@ -61,10 +61,8 @@ def pressed_depths(
     thumb = _finger_vertices(template, "thumb")
     for row, finger in enumerate(outer_fingers()):
         points = np.concatenate([vertices, vertices[finger.loop].mean(axis=0, keepdims=True)])
-        scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-        scene.add_triangles(points.astype(np.float32), finger.faces.astype(np.uint32))
         others = finger.others[~thumb[finger.others]] if without_thumb else finger.others
-        signed = scene.compute_signed_distance(vertices[others].astype(np.float32), nthreads=1).numpy()
+        signed = SurfaceQuery(points, finger.faces).signed_distance(vertices[others])
         depths[row] = max(0.0, -float(signed.min()))
     return depths
 
@@ -136,7 +134,10 @@ class _Meeting:
             )
 
         result = angles.copy()
-        result[self.free] = least_squares(residuals, angles[self.free], diff_step=1e-3, max_nfev=12, x_scale=10.0).x
+        start = angles[self.free]
+        result[self.free] = least_squares(
+            residuals, start, diff_step=np.full(start.shape, 1e-3), max_nfev=12, x_scale=10.0
+        ).x
         return within_limits(result)
 
     def _posed(self, angles: ndarray) -> tuple[ndarray, ndarray]:

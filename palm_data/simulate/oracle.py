@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import open3d as o3d
 import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
 from palm_data.hand.layer import HandLayer
+from palm_data.simulate.casting import SurfaceQuery
 from palm_data.simulate.hand import CapturedHand
 from palm_data.simulate.subject import SimulatedSubject
 from palm_data.simulate.template import capture_template
@@ -97,9 +97,7 @@ def far_from_rim() -> Bool[ndarray, "model"]:
 
 def distance_to_surface_mm(points: Float[ndarray, "n 3"], capture: CapturedHand) -> Float[ndarray, "n"]:
     """Distance from points to a capture's clean surface, millimetres."""
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles(capture.vertices.astype(np.float32), capture.faces.astype(np.uint32))
-    return scene.compute_distance(points.astype(np.float32), nthreads=1).numpy().astype(np.float64) * 1e3
+    return SurfaceQuery(capture.vertices, capture.faces).distance(points) * 1e3
 
 
 def _start(layer: HandLayer, subject: SimulatedSubject, captures: Sequence[CapturedHand]) -> _Parameters:
