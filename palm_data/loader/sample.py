@@ -186,4 +186,4 @@ class Sample:
 
 def metric(shard: Shard, depth: np.ndarray) -> np.ndarray:
     """Stored depth in metres, float32."""
-    return depth * np.float32(shard.attributes["depth_metres_per_unit"])
+    return depth * np.float32(shard.attributes(f"depth/{TIER}")["unit_mm"] / 1000.0)

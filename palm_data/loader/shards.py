@@ -5,9 +5,7 @@ not check its own metadata. So each metadata file is held to its released digest
 object to its presence and size before it is read.
 """
 
-import json
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +37,13 @@ class Shard:
         """Whether the release has an array of this name for the subject."""
         return f"{name}/{_METADATA}" in self._files
 
-    @cached_property
-    def attributes(self) -> dict[str, Any]:
-        """The group's attributes.
+    def attributes(self, name: str) -> dict[str, Any]:
+        """An array's attributes.
 
         Raises:
-            IntegrityError: if the group's metadata is damaged.
+            IntegrityError: if the array is not in the release, or its metadata is damaged.
         """
-        self._check_metadata(_METADATA)
-        return json.loads((self._folder / _METADATA).read_bytes())["attributes"]
+        return dict(self._array(name).attrs)
 
     def frame(self, name: str, row: int, view: int | None = None) -> np.ndarray:
         """One capture's pixels (view, y, x[, channel]), or one view's (y, x[, channel]), of which only it is read.

@@ -43,7 +43,7 @@ Check every byte with `palm verify <this folder>`. Nothing here is ever changed;
 - Metres and radians; world = rig frame; `world_to_camera` = [R|t], OpenCV axes (x right, y down, z forward). Pixel
   coordinates are integers at pixel corners: the centre of the first pixel is (0.5, 0.5).
 - `rgb` uint8 sRGB, undistorted; views whose image is missing are zero (`present` in the images table). `mask` 0 or
-  255. `depth` uint16 times the group's `depth_metres_per_unit`, along z, 0 = none. `normal` int16 / 32767, camera axes,
+  255. `depth` uint16 times the array's `unit_mm`, along z, 0 = none. `normal` int16 / 32767, camera axes,
   0 = none. Scans: world metres, concatenated over captures, with offsets.
 - Images lie in the rig's common orientation; `turn_deg` is the clockwise turn that was applied.
 - Hand labels (keypoints, fits, quality) are not part of this version.

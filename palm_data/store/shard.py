@@ -100,7 +100,7 @@ def out_of_date(index: CaptureIndex, workspace: Workspace, settings: Settings) -
 
 
 def _build(folder: Path, sources: ShardSources, settings: Settings) -> None:
-    group = create_group(folder / SHARD, _attributes(sources, settings))
+    group = create_group(folder / SHARD, _attributes(sources))
     for item in sources.map_files:
         source = sources.maps / item.path
         check_file(source, size=item.bytes, sha256=item.sha256, hint="Materialize scan_maps again.")
@@ -116,7 +116,7 @@ def _build(folder: Path, sources: ShardSources, settings: Settings) -> None:
     write_png(folder / "picture.png", _picture(first, sources))
 
 
-def _attributes(sources: ShardSources, settings: Settings) -> dict[str, object]:
+def _attributes(sources: ShardSources) -> dict[str, object]:
     index = sources.index
     return {
         "subject_id": index.subject.subject_id,
@@ -124,8 +124,6 @@ def _attributes(sources: ShardSources, settings: Settings) -> dict[str, object]:
         "gestures": [capture.gesture for capture in index.captures],
         "camera_ids": [camera.camera_id for camera in sources.cameras],
         "arrays": "rgb, mask, depth, normal: (capture as in frames, view as in camera_ids, y down, x right[, channel])",
-        "depth_metres_per_unit": settings.maps.depth_unit_mm / 1000.0,
-        "normal_units": 32767,
         "world": "rig frame, metres",
         "camera_axes": "x right, y down, z forward; pixel coordinates are integers at pixel corners",
     }

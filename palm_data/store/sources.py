@@ -79,7 +79,7 @@ def load_sources(index: CaptureIndex, workspace: Workspace, settings: Settings) 
         views=load_views(workspace, subject_id),
         raw=settings.raw,
     )
-    _check_maps(sources)
+    _check_maps(sources, settings)
     return sources
 
 
@@ -109,7 +109,7 @@ def _map_files(outputs: tuple[OutputFile, ...]) -> tuple[OutputFile, ...]:
     )
 
 
-def _check_maps(sources: ShardSources) -> None:
+def _check_maps(sources: ShardSources, settings: Settings) -> None:
     maps = open_group(sources.maps)
     for name, (dtype, axes) in MAP_ENCODINGS.items():
         array = open_array(maps, f"{name}/{TIER}")
@@ -119,3 +119,9 @@ def _check_maps(sources: ShardSources) -> None:
                 f"{sources.maps}/{name}/{TIER}: expected {np.dtype(dtype)} {expected}, found {array.dtype} {array.shape}. "
                 "Materialize scan_maps again."
             )
+    unit_mm = open_array(maps, f"depth/{TIER}").attrs.get("unit_mm")
+    if unit_mm != settings.maps.depth_unit_mm:
+        raise StoreError(
+            f"{sources.maps}/depth/{TIER}: unit_mm: expected {settings.maps.depth_unit_mm}, as the settings say, found "
+            f"{unit_mm}. Materialize scan_maps again."
+        )

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
+import zarr
 
 from palm_data.calibration.cameras import CAMERAS_FILE, cameras_json
 from palm_data.capture.index import INDEX_FILE, index_json
@@ -119,15 +120,15 @@ def _stage(workspace: Workspace, stage: str, key: str, files: dict[str, bytes]) 
     workspace.run_stage(stage, key, code_version="1", settings={}, inputs=inputs, work=work)
 
 
-def _write_images(group: object, name: str, pixels: np.ndarray) -> None:
-    array = create_image_array(group, f"{name}/full", pixels.shape, pixels.dtype, tile_px=TILE)  # type: ignore[arg-type]
+def _write_images(group: zarr.Group, name: str, pixels: np.ndarray) -> None:
+    attributes = {"unit_mm": 0.05} if name == "depth" else {}
+    array = create_image_array(group, f"{name}/full", pixels.shape, pixels.dtype, tile_px=TILE, attributes=attributes)
     for row, frame in enumerate(pixels):
         write_frame(array, row, frame)
 
 
 def _write_shard(folder: Path, sources: ShardSources, arrays: dict[str, np.ndarray]) -> None:
-    attributes = {"depth_metres_per_unit": 5e-5, "camera_ids": list(CAMERAS)}
-    group = create_group(folder / shard.SHARD, attributes)
+    group = create_group(folder / shard.SHARD, {"camera_ids": list(CAMERAS)})
     for name in ("rgb", "mask", "depth", "normal"):
         _write_images(group, name, arrays[name])
     sizes = []
