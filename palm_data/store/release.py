@@ -13,7 +13,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +40,12 @@ _INSTALL_LOCK = "install.lock"
 
 
 def publish_release(
-    version: VersionId, workspace: Workspace, settings: Settings, *, parent: VersionId | None = None
+    version: VersionId,
+    workspace: Workspace,
+    settings: Settings,
+    *,
+    parent: VersionId | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
     """Publish every subject that may be released as one immutable version, and return its manifest.
 
@@ -49,6 +54,7 @@ def publish_release(
 
     Args:
         parent: the version to carry splits over from; the highest lower one by default.
+        progress: called with bytes staged and bytes in all.
 
     Raises:
         ConflictError: if the version exists with other contents; nothing of it was changed.
@@ -64,7 +70,7 @@ def publish_release(
         return published
     with _staging(releases, version) as staged:
         tree = staged / "tree"
-        files_sha256 = _stage(contents, tree, releases / plan.parent if plan.parent else None)
+        files_sha256 = _stage(contents, tree, releases / plan.parent if plan.parent else None, progress)
         manifest = _manifest(plan, contents, settings, files_sha256)
         with _locked(releases / _PARTIAL / _INSTALL_LOCK):
             return _install(manifest, tree, releases / version, staged)
@@ -89,11 +95,17 @@ def _published(folder: Path, merkle_root: Sha256) -> Manifest | None:
     return manifest
 
 
-def _stage(contents: ReleaseContents, tree: Path, parent: Path | None) -> Sha256:
+def _stage(
+    contents: ReleaseContents, tree: Path, parent: Path | None, progress: Callable[[int, int], None] | None
+) -> Sha256:
     """Have every file of the version lie below a folder, checked, read-only and flushed; digest of the files table."""
     kept = {} if parent is None else {row.sha256: parent / row.path for row in _parent_rows(parent)}
+    done = 0
     for entry in contents.entries:
         _stage_entry(entry, tree / entry.row.path, kept.get(entry.row.sha256))
+        done += entry.row.bytes
+        if progress is not None:
+            progress(done, contents.counts["bytes"])
     table = rows_bytes(FileRow, contents.rows)
     (tree / FILES_FILE).write_bytes(table)
     for problem in differences(tree, contents.rows, deep=False):

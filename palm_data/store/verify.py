@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -51,7 +51,9 @@ class VerifyReport(BaseModel):
         return not self.problems
 
 
-def verify_release(folder: Path, *, deep: bool = True) -> VerifyReport:
+def verify_release(
+    folder: Path, *, deep: bool = True, progress: Callable[[int, int], None] | None = None
+) -> VerifyReport:
     """Compare a version's folder with what was published, file by file; nothing is changed.
 
     Each damaged, missing, truncated or extra file is named. Damage is reported, never raised.
@@ -59,6 +61,7 @@ def verify_release(folder: Path, *, deep: bool = True) -> VerifyReport:
     Args:
         deep: read every byte; otherwise only presence and sizes are looked at (the manifest and the files table are
             read in any case).
+        progress: called with bytes looked at and bytes in all.
 
     Raises:
         StoreError: if there is no version in the folder.
@@ -74,7 +77,7 @@ def verify_release(folder: Path, *, deep: bool = True) -> VerifyReport:
             version=manifest and manifest.version, deep=deep, files=2, bytes=size, merkle_root=None,
             problems=tuple(problems),
         )  # fmt: skip
-    problems.extend(differences(folder, rows, deep=deep))
+    problems.extend(differences(folder, rows, deep=deep, progress=progress))
     root = merkle_root(rows)
     if manifest is not None:
         problems.extend(_contradictions(folder, manifest, rows, root))
@@ -88,10 +91,13 @@ def verify_release(folder: Path, *, deep: bool = True) -> VerifyReport:
     )
 
 
-def differences(folder: Path, rows: Iterable[FileRow], *, deep: bool) -> Iterator[FileProblem]:
+def differences(
+    folder: Path, rows: Iterable[FileRow], *, deep: bool, progress: Callable[[int, int], None] | None = None
+) -> Iterator[FileProblem]:
     """What is wrong with the files below a folder, compared with the rows; by path."""
     expected = {row.path: row for row in rows}
     present = set(_walk(folder)) - set(_OUTSIDE)
+    done, total = 0, sum(row.bytes for row in expected.values())
     for path in sorted(expected.keys() | present):
         row = expected.get(path)
         if row is None:
@@ -100,6 +106,9 @@ def differences(folder: Path, rows: Iterable[FileRow], *, deep: bool) -> Iterato
         difference = describe_difference(folder / path, size=row.bytes, sha256=row.sha256 if deep else None)
         if difference is not None:
             yield FileProblem(path=path, expected=difference[0], found=difference[1])
+        done += row.bytes
+        if progress is not None:
+            progress(done, total)
 
 
 def _manifest(folder: Path, problems: list[FileProblem]) -> Manifest | None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli import doctor, hand, ingest, mano, materialize, ui
+from pipelines.cli import doctor, hand, ingest, mano, materialize, release, ui
 from pipelines.cli.console import configure_logs, console
 from schemas.errors import PalmError
 from schemas.version import VERSION
@@ -15,6 +15,9 @@ app.add_typer(hand.app, name="hand")
 app.add_typer(mano.app, name="mano")
 app.command("ingest")(ingest.ingest)
 app.command("materialize")(materialize.materialize)
+app.command("release")(release.release)
+app.command("verify")(release.verify)
+app.command("info")(release.info)
 app.command("ui")(ui.ui)
 app.command("doctor")(doctor.doctor)
 

@@ -1,0 +1,137 @@
+"""`palm release`, `palm verify`, `palm info`: publish a version, check one, say what one holds."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from pipelines.cli.console import console
+from schemas.settings import load_settings
+
+if TYPE_CHECKING:
+    from schemas.release import Manifest
+
+_LISTED = 100
+_Target = Annotated[str | None, typer.Argument(help="A version, or its folder; the highest version by default.")]
+_Releases = Annotated[Path | None, typer.Option(help="Where releases are published.")]
+
+
+def release(
+    version: Annotated[str, typer.Argument(help="MAJOR.MINOR.PATCH; published once, never changed.")],
+    *,
+    parent: Annotated[str | None, typer.Option(help="Carry splits over from this version.")] = None,
+    raw: Annotated[Path | None, typer.Option(help="Raw sessions; consent is read from here.")] = None,
+    workspace: Annotated[Path | None, typer.Option(help="Where stages wrote.")] = None,
+    releases: _Releases = None,
+) -> None:
+    """Publish every subject that may be released as one immutable version.
+
+    Publishing the same contents again changes nothing; a version with other contents is never replaced.
+    """
+    from palm_data.store.release import publish_release
+    from palm_data.store.workspace import Workspace
+
+    settings = load_settings(raw=raw, workspace=workspace, releases=releases)
+    with _bar("staging") as progress:
+        manifest = publish_release(
+            version, Workspace(settings.workspace), settings, parent=parent, progress=progress
+        )  # fmt: skip
+    folder = settings.releases.absolute() / manifest.version
+    _print_info(manifest, folder)
+    _print_left_out(folder)
+
+
+def verify(
+    target: _Target = None,
+    *,
+    shallow: Annotated[bool, typer.Option("--shallow", help="Look at presence and sizes only.")] = False,
+    releases: _Releases = None,
+) -> None:
+    """Compare a version with what was published, byte for byte. Ends with 1 if anything is wrong."""
+    from palm_data.store.verify import verify_release
+
+    folder = _folder(target, releases)
+    with _bar("verifying") as progress:
+        report = verify_release(folder, deep=not shallow, progress=progress)
+    for problem in report.problems[:_LISTED]:
+        console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
+    if len(report.problems) > _LISTED:
+        console.print(f"and {len(report.problems) - _LISTED} more.")
+    looked = f"{report.files} files, {report.bytes / 1e6:.1f} MB, merkle root {report.merkle_root or 'unknown'}"
+    if report.problems:
+        console.print(
+            f"[bold red]{escape(str(folder))}: {len(report.problems)} problems[/] in {looked}. What is named was damaged or "
+            "edited after release: restore it from another copy of this version, or publish a new one.",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        raise typer.Exit(1)
+    kind = "sizes only" if shallow else "every byte"
+    console.print(f"[green]{escape(str(folder))}: whole[/] ({kind}): {looked}.", highlight=False, soft_wrap=True)
+
+
+def info(target: _Target = None, *, releases: _Releases = None) -> None:
+    """Say what a version holds, and how to open it."""
+    from palm_data.store.manifest import read_manifest
+
+    folder = _folder(target, releases)
+    _print_info(read_manifest(folder), folder)
+
+
+def _folder(target: str | None, releases: Path | None) -> Path:
+    """The version that is meant: a folder, or a version's number below the folder of releases."""
+    from palm_data.loader.location import version_folder
+    from palm_data.store.manifest import is_version
+
+    settings = load_settings(releases=releases)
+    if target is None or is_version(target):
+        return version_folder(settings.releases, target)
+    return version_folder(target)
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_info(manifest: "Manifest", folder: Path) -> None:
+    counts = manifest.counts
+    table = Table("", "", show_header=False, box=None, pad_edge=False)
+    rows = {
+        "version": f"{manifest.version}, published {manifest.created:%Y-%m-%d %H:%M} UTC by code {manifest.code_version}",
+        "parent": manifest.parent or "none",
+        "subjects": f"{counts['subjects']} ({counts['subjects_left_out']} left out)",
+        "captures": f"{counts['captures']} ({counts['captures_quarantined']} in quarantine)",
+        "images": str(counts["images"]),
+        "splits": ", ".join(f"{name} {len(subjects)}" for name, subjects in manifest.splits.items()),
+        "withdrawn": ", ".join(manifest.withdrawn) or "nobody since the parent",
+        "size": f"{counts['bytes'] / 1e6:.1f} MB in {counts['files']} files",
+        "merkle root": manifest.merkle_root,
+        "path": str(folder),
+    }
+    for name, value in rows.items():
+        table.add_row(f"[bold]{name}[/]", escape(value))
+    console.print(table, soft_wrap=True)
+    opening = f'palm_data.open_release("{folder.parent}", version="{manifest.version}")'
+    console.print("[bold]open it with[/]")
+    console.print(f"  import palm_data\n  release = {opening}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_left_out(folder: Path) -> None:
+    subjects = json.loads((folder / "report" / "left_out.json").read_bytes())["subjects"]
+    if subjects:
+        console.print("[bold]left out[/]")
+    for one in subjects[:_LISTED]:
+        text = f"  {one['subject_id']}: {'; '.join(one['reasons'])}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    if len(subjects) > _LISTED:
+        console.print(f"  and {len(subjects) - _LISTED} more, in report/left_out.json.")
