@@ -122,7 +122,8 @@ def _wrinkles(places: SurfaceFeatures, relief: Relief, bends: ndarray, wobble: n
         wave = np.cos(2 * np.pi * (places.along_m[chosen] + 0.0008 * wobble[chosen]) / _WRINKLE_SPACING_M)
         for joint, gain, width in ((1, 1.0, 0.16), (2, 0.7, 0.20)):
             slack = np.clip(1.0 - bends[row, joint] / np.radians(65.0), 0.1, 1.0)
-            folds[chosen] += gain * slack * wave * _bump(places.along[chosen] - joint, width)
+            near = _bump(places.along[chosen] - joint, width) * smoothstep(0.6, 0.95, places.finger_share[chosen])
+            folds[chosen] += gain * slack * wave * near
     return relief.wrinkles * _WRINKLE_M * back * folds
 
 

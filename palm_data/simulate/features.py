@@ -16,6 +16,7 @@ from schemas.errors import BadInputError
 
 _NAIL_IMAGE = "assets/makehuman/mpfb_fingernails.jpg"
 _MIN_FINGER_SHARE = 0.02
+_THUMB_TO_PALM = 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +70,13 @@ def surface_features(
         coordinates = anatomy.finger_coordinates(name, points[chosen])
         along[chosen], along_m[chosen] = coordinates.along, coordinates.along_m
         lateral[chosen] = coordinates.lateral
-        mix = smoothstep(0.1, 0.9, share[chosen])
-        pad = normals[chosen] @ anatomy.fingers[name].palmar
-        facing[chosen] = (1 - mix) * facing[chosen] + mix * pad
-    glabrous = smoothstep(-0.15, 0.3, facing) * smoothstep(-0.012, 0.004, palm[:, 0])
+        mix, pad = smoothstep(0.1, 0.9, share[chosen]), anatomy.fingers[name].palmar
+        if name == "thumb":
+            # Its pad looks across the palm; the skin of its root, and of the side next to the palm, is the palm's.
+            mix = smoothstep(0.6, 1.8, coordinates.along)
+            pad = (pad + _THUMB_TO_PALM * anatomy.palm_normal) / np.hypot(1.0, _THUMB_TO_PALM)
+        facing[chosen] = (1 - mix) * facing[chosen] + mix * (normals[chosen] @ pad)
+    glabrous = smoothstep(-0.15, 0.3, facing) * smoothstep(-0.016, 0.010, palm[:, 0])
     return SurfaceFeatures(
         points, finger, share, along, along_m, lateral, palm[:, 0], palm[:, 1], facing, glabrous * (1 - nail), nail
     )  # fmt: skip

@@ -24,6 +24,7 @@ _NAIL_TINT = np.array([1.06, 0.98, 0.96])
 _HORN_TINT = np.array([1.0, 0.975, 0.90])
 """The thick horny layer of palms is a little yellow."""
 _VEIN_TINT = np.array([-0.17, -0.07, -0.02])
+_NOISE_SCALES_MM = (16.0, 6.0, 3.2, 1.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,16 @@ class SkinTextures:
     """GGX α (Mitsuba's principled BSDF and glTF take its square root)."""
     specular: Float[ndarray, "size size"]
     """Disney/Mitsuba `specular`: F0 = 0.08 × specular."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Noise:
+    """Random fields of unit variance a texel, from blotches to pores."""
+
+    broad: Float[ndarray, "texels"]
+    middle: Float[ndarray, "texels"]
+    small: Float[ndarray, "texels"]
+    fine: Float[ndarray, "texels"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,19 +64,22 @@ def skin_textures(traits: SkinTraits, relief: Relief, size: int) -> SkinTextures
     chart = texture_chart(size)
     places = chart.features
     rng = np.random.default_rng(traits.seed)
-    lines = _lines(places, relief, rng)
-    albedo = _albedo(traits, places, lines, rng)
-    roughness, specular = _gloss(traits, places, lines, rng)
+    noise = _Noise(*(lattice_field(places.points, rng, scale_mm=scale) for scale in _NOISE_SCALES_MM))
+    lines = _lines(places, relief, noise)
+    albedo = _albedo(traits, places, lines, noise, rng)
+    roughness, specular = _gloss(traits, places, lines, noise)
     return SkinTextures(chart.image(albedo), chart.image(roughness), chart.image(specular))
 
 
-def _lines(places: SurfaceFeatures, relief: Relief, rng: np.random.Generator) -> _Lines:
+def _lines(places: SurfaceFeatures, relief: Relief, noise: _Noise) -> _Lines:
     template = capture_template()
     plane = np.stack([places.distal, places.radial], axis=1)
-    wobble = _field(places, rng, 6.0)
+    wobble = noise.middle
     off_finger = 1.0 - smoothstep(0.2, 0.7, places.finger_share) * (places.finger != 0)
-    palm = _bump(distance_to(relief.landmarks.palm_lines, plane + 0.0004 * wobble[:, None]), 0.0006)
-    creases = palm * off_finger
+    lined = (places.glabrous > 0.01) & (off_finger > 0)
+    creases = np.zeros(len(wobble))
+    near = distance_to(relief.landmarks.palm_lines, plane[lined] + 0.0004 * wobble[lined, None])
+    creases[lined] = _bump(near, 0.0006) * off_finger[lined]
     wrinkles, knuckles = np.zeros(len(wobble)), np.zeros(len(wobble))
     bent = places.along_m + 0.0006 * wobble
     for row, name in enumerate(FINGERS):
@@ -76,12 +90,15 @@ def _lines(places: SurfaceFeatures, relief: Relief, rng: np.random.Generator) ->
         across = np.max([_bump(bent[chosen] - spot, 0.0005) for spot in spots], axis=0)
         creases[chosen] = np.maximum(creases[chosen], across * smoothstep(0.2, 0.8, places.finger_share[chosen]))
         for joint, width in ((1, 0.17), (2, 0.2)):
-            near = _bump(places.along[chosen] - joint, width)
+            near = _bump(places.along[chosen] - joint, width) * smoothstep(0.6, 0.95, places.finger_share[chosen])
             wave = np.cos(2 * np.pi * (places.along_m[chosen] + 0.0009 * wobble[chosen]) / 0.0021)
             wrinkles[chosen] += near * smoothstep(0.3, 1.0, wave)
             knuckles[chosen] += near
     back = smoothstep(0.0, 0.6, -places.palmar_side) * (1.0 - places.nail)
-    veins = _bump(distance_to(relief.landmarks.veins, plane + 0.0006 * wobble[:, None]), 0.0017)
+    veined = (back > 0.01) & (places.finger_share < 1.0)
+    veins = np.zeros(len(wobble))
+    near = distance_to(relief.landmarks.veins, plane[veined] + 0.0006 * wobble[veined, None])
+    veins[veined] = _bump(near, 0.0017)
     return _Lines(
         creases=relief.wrinkles * creases * places.glabrous,
         wrinkles=relief.wrinkles * wrinkles * back,
@@ -90,19 +107,24 @@ def _lines(places: SurfaceFeatures, relief: Relief, rng: np.random.Generator) ->
     )
 
 
-def _albedo(traits: SkinTraits, places: SurfaceFeatures, lines: _Lines, rng: np.random.Generator) -> ndarray:
+def _albedo(
+    traits: SkinTraits, places: SurfaceFeatures, lines: _Lines, noise: _Noise, rng: np.random.Generator
+) -> ndarray:
     palm = places.glabrous
     pads = palm * smoothstep(2.2, 2.8, places.along) * (places.finger >= 0)
-    broad, middle, fine = (_field(places, rng, scale) for scale in (16.0, 5.0, 1.6))
     spots = _spots(places, rng, traits.freckles, 0.0011) + _spots(places, rng, traits.age_spots, 0.0024)
-    mottled = traits.mottling * (0.10 * broad + 0.07 * middle + 0.05 * fine)
+    mottled = traits.mottling * (0.10 * noise.broad + 0.07 * noise.small + 0.05 * noise.fine)
 
     melanin = np.exp((1 - palm) * np.log(traits.melanin) + palm * np.log(traits.palm_melanin))
+    # The inner side of the arm sees little sun; it meets the palm without a step.
+    melanin *= 1.0 - 0.4 * (1 - palm) * smoothstep(-0.4, 0.7, places.palmar_side) * smoothstep(
+        0.03, -0.01, places.distal
+    )
     melanin *= np.exp(0.6 * mottled + 0.25 * lines.knuckles + 0.22 * lines.creases + 0.2 * lines.wrinkles)
     melanin += (1 - palm) * (1 - places.nail) * (0.45 * traits.melanin + 0.02) * spots
     melanin = (1 - places.nail) * melanin + places.nail * (0.4 * melanin + 0.004)
 
-    flecks = 0.25 * traits.mottling * _field(places, rng, 3.0) * palm
+    flecks = 0.12 * traits.mottling * noise.small * palm
     blood = (1 - palm) * traits.blood + palm * traits.palm_blood
     blood *= np.exp(2.0 * mottled + flecks + 0.5 * pads + 0.35 * lines.knuckles + 0.25 * lines.creases)
     blood = (1 - places.nail) * blood + places.nail * 1.6 * traits.palm_blood
@@ -118,12 +140,10 @@ def _albedo(traits: SkinTraits, places: SurfaceFeatures, lines: _Lines, rng: np.
     return np.clip(albedo, 0.004, 0.95)
 
 
-def _gloss(
-    traits: SkinTraits, places: SurfaceFeatures, lines: _Lines, rng: np.random.Generator
-) -> tuple[ndarray, ndarray]:
+def _gloss(traits: SkinTraits, places: SurfaceFeatures, lines: _Lines, noise: _Noise) -> tuple[ndarray, ndarray]:
     """Roughness (GGX α) and specular."""
     palm, nail = places.glabrous, places.nail
-    patches, fine = _field(places, rng, 14.0), _field(places, rng, 1.5)
+    patches, fine = noise.broad, noise.fine
     palm_roughness = traits.roughness * (1.28 - 0.4 * traits.moisture)
     roughness = (1 - palm) * traits.roughness + palm * palm_roughness
     roughness *= np.exp(0.07 * patches + 0.06 * fine)
@@ -133,10 +153,6 @@ def _gloss(
     specular *= 1.0 - 0.35 * np.clip(lines.creases, 0, 1)
     specular = (1 - nail) * specular + nail * 0.55
     return np.clip(roughness, 0.05, 0.9), np.clip(specular, 0.05, 0.9)
-
-
-def _field(places: SurfaceFeatures, rng: np.random.Generator, scale_mm: float) -> ndarray:
-    return lattice_field(places.points, rng, scale_mm=scale_mm)
 
 
 def _spots(places: SurfaceFeatures, rng: np.random.Generator, amount: float, radius: float) -> ndarray:
