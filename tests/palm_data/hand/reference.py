@@ -1,6 +1,5 @@
 """What the hand model must compute, written a second time from the formulas, and models to compute it on."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,12 +94,3 @@ def random_parameters(seed: int) -> dict[str, np.ndarray]:
         "betas": rng.normal(0, 1.0, 10),
         "transl": rng.normal(0, 0.3, 3),
     }
-
-
-def with_float64(model: HandModel) -> HandModel:
-    """The same numbers in double precision."""
-    wide = {
-        name: getattr(model, name).astype(np.float64)
-        for name in ("v_template", "weights", "shapedirs", "posedirs", "joint_regressor", "hands_mean")
-    }
-    return replace(model, **wide)
