@@ -66,8 +66,9 @@ def verify(
         console.print(f"and {len(report.problems) - _LISTED} more.")
     looked = f"{report.files} files, {report.bytes / 1e6:.1f} MB, merkle root {report.merkle_root or 'unknown'}"
     if report.problems:
+        number = f"{len(report.problems)} problem{'' if len(report.problems) == 1 else 's'}"
         console.print(
-            f"[bold red]{escape(str(folder))}: {len(report.problems)} problems[/] in {looked}. What is named was damaged or "
+            f"[bold red]{escape(str(folder))}: {number}[/] in {looked}. What is named was damaged or "
             "edited after release: restore it from another copy of this version, or publish a new one.",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
