@@ -106,4 +106,4 @@ class Shard:
         try:
             return np.asarray(array[selection])
         except (ValueError, RuntimeError, OSError, EOFError) as error:
-            raise IntegrityError(f"{self._folder / file}: expected whole tiles, found: {error} {_DAMAGED}") from error
+            raise IntegrityError(f"{self._folder / file}: expected whole tiles, found: {error} {_DAMAGED}") from None
