@@ -11,15 +11,15 @@ from pydantic import StringConstraints
 
 from schemas.errors import BadInputError
 
-SubjectId = Annotated[str, StringConstraints(pattern=r"^\d{4}$")]
+SubjectId = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}$")]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$", max_length=64)]
-CameraId = Annotated[str, StringConstraints(pattern=r"^MCU_\d{2}(_[AB])?$")]
+CameraId = Annotated[str, StringConstraints(pattern=r"^MCU_[0-9]{2}(_[AB])?$")]
 CalibrationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-VersionId = Annotated[str, StringConstraints(pattern=r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$")]
+VersionId = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$")]
 
-_RAW_CAMERA = re.compile(r"^(\d{2})_([ABC])$")
-_CAMERA = re.compile(r"^MCU_(\d{2})(?:_([AB]))?$")
+_RAW_CAMERA = re.compile(r"([0-9]{2})_([ABC])")
+_CAMERA = re.compile(r"MCU_([0-9]{2})(?:_([AB]))?")
 
 
 def camera_id_from_raw(raw_name: str) -> CameraId:
@@ -28,7 +28,7 @@ def camera_id_from_raw(raw_name: str) -> CameraId:
     Raises:
         BadInputError: if the name is none of those.
     """
-    match = _RAW_CAMERA.match(raw_name)
+    match = _RAW_CAMERA.fullmatch(raw_name)
     if match is None:
         raise BadInputError(raw_name, field="camera name", expected="NN_A, NN_B or NN_C", found=raw_name)
     pod, letter = match.groups()
@@ -41,7 +41,7 @@ def raw_from_camera_id(camera_id: CameraId) -> str:
     Raises:
         BadInputError: if it is not a camera id.
     """
-    match = _CAMERA.match(camera_id)
+    match = _CAMERA.fullmatch(camera_id)
     if match is None:
         raise BadInputError(camera_id, field="camera_id", expected="MCU_NN, MCU_NN_A or MCU_NN_B", found=camera_id)
     pod, letter = match.groups()
@@ -50,5 +50,5 @@ def raw_from_camera_id(camera_id: CameraId) -> str:
 
 def is_colour_camera(camera_id: CameraId) -> bool:
     """Whether the camera is one of the colour cameras (`MCU_NN`), not a mono one."""
-    match = _CAMERA.match(camera_id)
+    match = _CAMERA.fullmatch(camera_id)
     return match is not None and match.group(2) is None
