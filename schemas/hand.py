@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.ids import Sha256
+from schemas.ids import Sha256, SubjectId
 
 JOINT_NAMES: tuple[str, ...] = (
     "wrist",
@@ -30,3 +30,56 @@ class HandConvention(BaseModel):
     model_id: Annotated[str, Field(description="Name of the hand model.")]
     model_sha256: Annotated[Sha256, Field(description="Digest of the hand model's file.")]
     tip_vertex_ids: Annotated[tuple[int, int, int, int, int], Field(description="Tips thumb → pinky, vertex rows.")]
+
+
+class HandRow(BaseModel):
+    """The fitted hand of one capture, with how well it fits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    subject_id: SubjectId
+    frame: Annotated[int, Field(ge=1, description="Position in the subject's sequence, from 1.")]
+    global_orient: Annotated[
+        tuple[float, ...],
+        Field(min_length=3, max_length=3, description="Axis-angle about the rest wrist joint, radians, world."),
+    ]
+    hand_pose: Annotated[
+        tuple[float, ...],
+        Field(
+            min_length=45,
+            max_length=45,
+            description="Axis-angle of joints 1–15, radians, as an offset from the model's mean pose (flat_hand_mean = False).",
+        ),
+    ]
+    betas: Annotated[
+        tuple[float, ...],
+        Field(min_length=10, max_length=10, description="Shape coefficients; the same for all captures of a subject."),
+    ]
+    transl: Annotated[
+        tuple[float, ...], Field(min_length=3, max_length=3, description="Added after posing, metres, world.")
+    ]
+    model_to_scan_mm_mean: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            description="Vertices farther than 8 mm from the wrist rim to their closest scan points, those on a scan border left out, mm.",
+        ),
+    ]
+    model_to_scan_mm_median: Annotated[float | None, Field(ge=0, description="Their median, mm.")]
+    model_to_scan_mm_p95: Annotated[float | None, Field(ge=0, description="Their 95th percentile, mm.")]
+    border_share: Annotated[float, Field(ge=0, le=1, description="Share of those vertices that were left out.")]
+    scan_to_model_mm_mean: Annotated[
+        float | None, Field(ge=0, description="Scan points up to the wrist to their closest model points, mm.")
+    ]
+    scan_to_model_mm_median: Annotated[float | None, Field(ge=0, description="Their median, mm.")]
+    scan_to_model_mm_p95: Annotated[float | None, Field(ge=0, description="Their 95th percentile, mm.")]
+    joint_error_mm_mean: Annotated[
+        float | None, Field(ge=0, description="Fitted joints to triangulated keypoints, mm.")
+    ]
+    silhouette_iou_mean: Annotated[
+        float | None,
+        Field(
+            ge=0, le=1, description="Model's silhouette against the scan's up to the wrist, mean over the colour views."
+        ),
+    ]
+    silhouette_iou_min: Annotated[float | None, Field(ge=0, le=1, description="The worst view's.")]
