@@ -15,6 +15,7 @@ from schemas.errors import GeometryError
 
 _UNDISTORT_STEPS = 20
 _UNDISTORT_TOLERANCE = 1e-12
+_ROWS_AT_ONCE = 16
 
 
 def _distort(points: ndarray, distortion: Distortion) -> ndarray:
@@ -122,10 +123,17 @@ def undistortion_maps(camera: Camera) -> tuple[Float[ndarray, "h w"], Float[ndar
     """Where each pixel of the undistorted image lies in the distorted one, for `cv2.remap` (float32, centres at
     integers). Worth keeping when a camera has many images.
     """
-    normalised = (_pixel_centres(camera) - (camera.cx, camera.cy)) / (camera.fx, camera.fy)
-    source_px = _distort(normalised, camera.distortion) * (camera.fx, camera.fy) + (camera.cx, camera.cy)
-    source = (source_px - 0.5).astype(np.float32).reshape(camera.height, camera.width, 2)
-    return np.ascontiguousarray(source[..., 0]), np.ascontiguousarray(source[..., 1])
+    map_x = np.empty((camera.height, camera.width), dtype=np.float32)
+    map_y = np.empty_like(map_x)
+    x = (np.arange(camera.width) + 0.5 - camera.cx) / camera.fx
+    for top in range(0, camera.height, _ROWS_AT_ONCE):  # few enough to stay in the processor's cache
+        rows = slice(top, min(top + _ROWS_AT_ONCE, camera.height))
+        y = (np.arange(rows.start, rows.stop) + 0.5 - camera.cy) / camera.fy
+        points = np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1).reshape(-1, 2)
+        distorted = _distort(points, camera.distortion).reshape(len(y), camera.width, 2)
+        map_x[rows] = distorted[..., 0] * camera.fx + (camera.cx - 0.5)
+        map_y[rows] = distorted[..., 1] * camera.fy + (camera.cy - 0.5)
+    return map_x, map_y
 
 
 def undistort_image(

@@ -64,7 +64,7 @@ def _distorted_radius(radius: ndarray, k1: float, k2: float) -> ndarray:
     Newton from below or above inside the monotone branch, kept there by bisection bounds.
     """
     fold = _fold_radius(k1, k2)
-    top = np.inf if np.isinf(fold) else float(_undistorted_radius(np.array(fold), k1, k2))
+    top = np.inf if np.isinf(fold) else float(_undistorted_radius(np.array([fold]), k1, k2)[0])
     inside = radius < top
     target = np.where(inside, radius, 0.0)
     low = np.zeros_like(target)

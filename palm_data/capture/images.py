@@ -61,8 +61,8 @@ def read_image(path: Path, *, max_pixels: int) -> UInt8[ndarray, "h w *channels"
 
 
 def as_camera_delivers(
-    image: UInt8[ndarray, "h w *channels"], camera_id: CameraId, source: Path
-) -> UInt8[ndarray, "h w *channels"]:
+    image: UInt8[ndarray, "h w ..."], camera_id: CameraId, source: Path
+) -> UInt8[ndarray, "h w ..."]:
     """The image with its camera's channels: RGB from a colour camera, (H, W) from a mono one.
 
     A mono camera's image stored with three equal channels becomes (H, W).
