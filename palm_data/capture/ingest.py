@@ -21,6 +21,7 @@ from palm_data.capture.contact_sheet import write_contact_sheet
 from palm_data.capture.index import INDEX_FILE, STAGE, index_json
 from palm_data.capture.layout import CaptureFiles, SessionFiles, find_files, listing_digest
 from palm_data.capture.quarantine import set_aside
+from palm_data.capture.raw_files import require_inside
 from palm_data.capture.tables import RowTable, read_gestures, read_session, read_subjects
 from palm_data.store.atomic import file_sha256
 from palm_data.store.workspace import StageReport, Workspace
@@ -131,6 +132,8 @@ def _numbered(known: Mapping[CaptureName, int], captures: Sequence[CaptureFiles]
 def _inputs(delivery: _Delivery) -> dict[str, str]:
     """Digests of all that the index depends on, named."""
     calibration = calibration_folder(delivery.raw, delivery.session.calibration_id)
+    for path in (calibration, *calibration.glob("*.tka")):
+        require_inside(path, delivery.raw)
     named = sorted({capture.gesture for capture in delivery.files.captures})
     gestures = [delivery.gestures.rows.get(name) for name in named]
     return {

@@ -42,6 +42,16 @@ def is_inside(path: Path, folder: Path) -> bool:
         return False
 
 
+def require_inside(path: Path, folder: Path) -> None:
+    """Refuse a path that leaves the folder through a symbolic link.
+
+    Raises:
+        BadInputError: if it does.
+    """
+    if not is_inside(path, folder):
+        raise BadInputError(path, field="file", expected="a file inside the raw root", found="a link out of it")
+
+
 def referenced_file(source: Path, name: str, *, field: str) -> Path:
     """The file that another file names, beside that file or below it; it may be missing.
 

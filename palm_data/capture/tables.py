@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from palm_data.capture.raw_files import is_inside, read_bounded
+from palm_data.capture.raw_files import read_bounded, require_inside
 from schemas.capture import Gesture, Session, Subject
 from schemas.errors import BadInputError
 from schemas.ids import SubjectId
@@ -57,6 +57,7 @@ def read_subjects(raw: Path) -> RowTable[Subject]:
     Raises:
         BadInputError: if the file is missing or not a table of exactly the columns of `Subject`.
     """
+    require_inside(raw / SUBJECTS_FILE, raw)
     return _read_table(raw / SUBJECTS_FILE, Subject, key="subject_id")
 
 
@@ -66,6 +67,7 @@ def read_gestures(raw: Path) -> RowTable[Gesture]:
     Raises:
         BadInputError: if the file is missing or not a table of exactly the columns of `Gesture`.
     """
+    require_inside(raw / GESTURES_FILE, raw)
     return _read_table(raw / GESTURES_FILE, Gesture, key="gesture")
 
 
@@ -76,8 +78,7 @@ def read_session(raw: Path, subject_id: SubjectId) -> Session:
         BadInputError: if the file is missing or not a session; names the key.
     """
     path = raw / subject_id / SESSION_FILE
-    if not is_inside(path, raw):
-        raise BadInputError(path, field="file", expected="a file inside the raw root", found="a link out of it")
+    require_inside(path, raw)
     try:
         return Session.model_validate_json(read_bounded(path, max_bytes=_MAX_SESSION_BYTES))
     except ValidationError as error:

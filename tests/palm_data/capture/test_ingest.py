@@ -208,6 +208,15 @@ def test_a_bad_subject_costs_one_subject(place: Place, name: str, change: Callab
     assert place.ingest("0002").figures["captures"] == 3
 
 
+@pytest.mark.parametrize("name", ["subjects.csv", "gestures.csv", "calibrations/rig_a/01_C.tka", "calibrations/rig_a"])
+def test_links_out_of_the_raw_root_are_not_followed(place: Place, name: str) -> None:
+    away = place.raw.parent / "away"
+    (place.raw / name).rename(away)
+    (place.raw / name).symlink_to(away)
+    with pytest.raises(BadInputError, match="inside the raw root, found a link out of it"):
+        place.ingest()
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
