@@ -15,6 +15,11 @@ from palm_data.store.atomic import file_sha256
 from schemas.errors import IntegrityError
 from schemas.ids import Sha256
 
+DAMAGED_WORKSPACE = (
+    "The workspace is damaged: delete the subject's folders below its stages and materialize the subject again."
+)
+"""What to do about a stage output that is not what its record says: running the stage again would find it finished."""
+
 Shared = Literal["link", "clone", "copy"]
 
 _FICLONE = 0x40049409  # linux/fs.h: share the extents of another file on btrfs, xfs, bcachefs

@@ -19,6 +19,7 @@ from schemas.release import SplitRow
 from schemas.settings import Settings
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
+_WITHDRAWN = "consent: expected granted, found withdrawn"
 
 
 class LeftOut(BaseModel):
@@ -82,9 +83,6 @@ def plan_release(
         version=version, parent=parent, parent_splits=splits, included=tuple(included),
         left_out=tuple(left_out), withdrawn=tuple(withdrawn),
     )  # fmt: skip
-
-
-_WITHDRAWN = "consent: expected granted, found withdrawn"
 
 
 def _judge(

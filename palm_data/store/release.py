@@ -22,7 +22,7 @@ from typing import Any
 from palm_data.store.atomic import flush_directory, flush_tree, write_bytes
 from palm_data.store.contents import Entry, ReleaseContents, gather
 from palm_data.store.manifest import FILES_FILE, MANIFEST_FILE, create_manifest, read_manifest, seal
-from palm_data.store.objects import check_file, describe_difference, place
+from palm_data.store.objects import DAMAGED_WORKSPACE, check_file, describe_difference, place
 from palm_data.store.plan import ReleasePlan, plan_release
 from palm_data.store.shard import recorded_settings
 from palm_data.store.splits import SPLITS
@@ -131,7 +131,7 @@ def _stage_entry(entry: Entry, target: Path, kept: Path | None) -> None:
     if kept is not None and describe_difference(kept, size=size, sha256=sha256) is None:
         place(kept, target)
         return
-    check_file(entry.source, size=size, sha256=sha256, hint="The workspace is damaged: materialize the subject again.")
+    check_file(entry.source, size=size, sha256=sha256, hint=DAMAGED_WORKSPACE)
     place(entry.source, target)
 
 

@@ -24,7 +24,7 @@ from palm_data.maps.captured import read_view_image
 from palm_data.report.pictures import contact_sheet, draw_contours, write_png
 from palm_data.store.arrays import create_group, create_image_array, open_array, open_group, write_frame
 from palm_data.store.atomic import write_bytes
-from palm_data.store.objects import check_file, place
+from palm_data.store.objects import DAMAGED_WORKSPACE, check_file, place
 from palm_data.store.rows import camera_rows, capture_rows, image_rows
 from palm_data.store.scans import ScanSize, write_scans
 from palm_data.store.sources import TIER, ShardSources, load_sources, shard_inputs
@@ -103,7 +103,7 @@ def _build(folder: Path, sources: ShardSources, settings: Settings) -> None:
     group = create_group(folder / SHARD, _attributes(sources))
     for item in sources.map_files:
         source = sources.maps / item.path
-        check_file(source, size=item.bytes, sha256=item.sha256, hint="Materialize scan_maps again.")
+        check_file(source, size=item.bytes, sha256=item.sha256, hint=DAMAGED_WORKSPACE)
         place(source, folder / SHARD / item.path)
     first = _write_images(group, sources, settings)
     scans = write_scans(group, sources.index.captures, sources.raw, settings)

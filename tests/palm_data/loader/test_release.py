@@ -239,6 +239,7 @@ def test_a_release_and_its_samples_travel_between_processes(release: Release) ->
     assert (sample.mask == release[1].mask).all()
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_data_loader_reads_with_workers_that_are_forked_from_a_reader(release: Release) -> None:
     expected = [sample.rgb for sample in release]  # zarr's own thread is running in this process now
     loader = DataLoader(release, batch_size=None, num_workers=2, collate_fn=_pixels, multiprocessing_context="fork")
