@@ -12,17 +12,21 @@ from numpy import ndarray
 from scipy import sparse
 from scipy.ndimage import map_coordinates
 
+from palm_data.simulate.reach import beyond_reach
 from palm_data.simulate.template import CaptureTemplate, vertex_normals
 
-FIELD_MEAN_M = (2.05, 2.45)
-"""Range of the mean displacement over the hand, millimetres."""
-JOINT_SHIFT_M = (2.0, 3.0)
-"""Range of every joint centre's shift, millimetres."""
+FIELD_MEAN_M = (2.05e-3, 2.45e-3)
+"""Range of the mean displacement over the hand."""
+JOINT_SHIFT_M = (2.0e-3, 3.0e-3)
+"""Range of every joint centre's shift."""
 FIELD_SCALE_MM = 30.0
 """Length over which neighbouring displacements agree (Gaussian correlation)."""
 SWELLING_SCALE_MM = 26.0
 """The same for the part along the normal, which no pose can imitate."""
-SWELLING_SHARE = 0.85
+BEYOND_REACH_M = (0.68e-3, 0.82e-3)
+"""Range of what the hand model cannot imitate of the displacement: mean over its surface."""
+_FINGER_THINNESS = 0.5
+_SHARES = np.linspace(0.0, 4.0, 161)
 _WAVES = 256
 _SPLINE_SPREAD = 0.33
 """Standard deviation of a cubic B-spline sum of unit noise in three dimensions."""
@@ -47,15 +51,30 @@ class Identity:
 def draw_identity(template: CaptureTemplate, rng: np.random.Generator) -> Identity:
     """A person's departures."""
     points = template.base_vertices
-    field = smooth_field(points, rng, scale_mm=FIELD_SCALE_MM, channels=3)
+    bending = smooth_field(points, rng, scale_mm=FIELD_SCALE_MM, channels=3)
     swelling = smooth_field(points, rng, scale_mm=SWELLING_SCALE_MM, channels=1)
-    field += SWELLING_SHARE * swelling * vertex_normals(points, template.base_faces)
-    mean = np.linalg.norm(field[: template.hand_vertex_count], axis=1).mean()
-    displacement = field * (rng.uniform(*FIELD_MEAN_M) * 1e-3 / mean)
+    # A finger is thinner than a palm, and swells and shrinks the less for it.
+    thickness = 1.0 - _FINGER_THINNESS * template.base_weights[:, 1:16].sum(axis=1, keepdims=True)
+    swelling = swelling * thickness * vertex_normals(points, template.base_faces)
+    displacement = _mixed(bending, swelling, template.hand_vertex_count, rng)
     directions = rng.standard_normal((16, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    shift = directions * rng.uniform(*JOINT_SHIFT_M, size=(16, 1)) * 1e-3
+    shift = directions * rng.uniform(*JOINT_SHIFT_M, size=(16, 1))
     return Identity(displacement, shift, _perturbed_weights(template, rng))
+
+
+def _mixed(bending: ndarray, swelling: ndarray, hand: int, rng: np.random.Generator) -> Float[ndarray, "base 3"]:
+    """The two together: at the wanted size, with the wanted part of it beyond the hand model's reach.
+
+    A free displacement is mostly what shape and pose imitate; by chance more or less of it is, so the share of the
+    swelling is chosen for each person.
+    """
+    size, beyond = rng.uniform(*FIELD_MEAN_M), rng.uniform(*BEYOND_REACH_M)
+    left = beyond_reach(bending[:hand]), beyond_reach(swelling[:hand])
+    scales = np.array([size / np.linalg.norm((bending + share * swelling)[:hand], axis=1).mean() for share in _SHARES])
+    means = np.array([np.linalg.norm(left[0] + share * left[1], axis=1).mean() for share in _SHARES])
+    chosen = np.abs(scales * means - beyond).argmin()
+    return scales[chosen] * (bending + _SHARES[chosen] * swelling)
 
 
 def smooth_field(

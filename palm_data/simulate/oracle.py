@@ -10,19 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
 from palm_data.hand.layer import HandLayer
 from palm_data.simulate.casting import SurfaceQuery
 from palm_data.simulate.hand import CapturedHand
+from palm_data.simulate.reach import far_from_rim, normal_metric
 from palm_data.simulate.subject import SimulatedSubject
 from palm_data.simulate.template import capture_template
 
-RIM_DISTANCE_M = 0.008
-"""Model vertices nearer than this to the wrist rim are neither fitted nor measured: a registration masks them too."""
-_TANGENTIAL_WEIGHT = 0.15
 _ITERATIONS = 8
 _TOLERANCE_M = 1e-6
 _STEP = 1e-6
@@ -56,7 +54,6 @@ class _Target:
 
     places: Float[ndarray, "measured 3"]
     metric: Float[ndarray, "measured 3 3"]
-    """Root of the weight of each vertex's offset: 1 along the normal, less across it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,14 +84,6 @@ def fit_oracle(subject: SimulatedSubject, captures: Sequence[CapturedHand]) -> l
     ]
 
 
-def far_from_rim() -> Bool[ndarray, "model"]:
-    """Which of the hand model's vertices count."""
-    model = capture_template().model
-    template = np.asarray(model.v_template, np.float64)
-    gaps = np.linalg.norm(template[:, None] - template[model.rim_vertices()][None], axis=2)
-    return gaps.min(axis=1) > RIM_DISTANCE_M
-
-
 def distance_to_surface_mm(points: Float[ndarray, "n 3"], capture: CapturedHand) -> Float[ndarray, "n"]:
     """Distance from points to a capture's clean surface, millimetres."""
     return SurfaceQuery(capture.vertices, capture.faces).distance(points) * 1e3
@@ -115,8 +104,7 @@ def _start(layer: HandLayer, subject: SimulatedSubject, captures: Sequence[Captu
 
 def _target(capture: CapturedHand, measured: ndarray) -> _Target:
     normals = capture.normals[: capture.model_vertex_count][measured]
-    along = np.einsum("ni,nj->nij", normals, normals)
-    metric = along + _TANGENTIAL_WEIGHT * (np.eye(3) - along)
+    metric = normal_metric(normals)
     return _Target(capture.model_correspondence()[measured], metric)
 
 

@@ -23,7 +23,7 @@ from palm_data.simulate.template import capture_template
 _NAIL_TINT = np.array([1.06, 0.98, 0.96])
 _HORN_TINT = np.array([1.0, 0.975, 0.90])
 """The thick horny layer of palms is a little yellow."""
-_VEIN_TINT = np.array([-0.17, -0.07, -0.02])
+_VEIN_TINT = np.array([-0.12, -0.055, -0.02])
 _NOISE_SCALES_MM = (16.0, 6.0, 3.2, 1.5)
 
 

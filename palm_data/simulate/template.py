@@ -22,7 +22,8 @@ from schemas.errors import GeometryError
 SUBDIVISIONS = 2
 _CHART_BOXES = (((0.01, 0.01), (0.99, 0.96)), ((0.02, 0.03), (0.12, 0.32)))
 """Where the model's charts go, largest first: low and high corners."""
-_PHONG_STRENGTH = 0.75
+_PHONG_STRENGTH = 0.5
+"""At one half, points between vertices of a sphere come to lie on it (to second order)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ class CaptureTemplate:
     def smooth(self, base: Float[ndarray, "base 3"]) -> Float[ndarray, "vertices 3"]:
         """Dense vertices on a rounded surface through the base vertices.
 
-        Phong tessellation (Boubekeur and Alexa, SIGGRAPH Asia 2008), strength 3/4.
+        Phong tessellation (Boubekeur and Alexa, SIGGRAPH Asia 2008).
         """
         normals = vertex_normals(base, self.base_faces)
         flat = self.refine @ base
