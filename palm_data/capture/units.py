@@ -12,10 +12,10 @@ from palm_data.capture.scan import ScanMesh
 from schemas.camera import Camera
 from schemas.errors import BadInputError
 
-CANDIDATES = (1.0, 0.01, 0.001)
-"""Metres, centimetres, millimetres."""
+CANDIDATES = (1.0, 0.0254, 0.01, 0.001)
+"""Metres, inches, centimetres, millimetres."""
 _EXTENT_M = (0.1, 0.6)
-_INSIDE_SHARE = 0.99
+_INSIDE_SHARE = 0.75  # the forearm may leave the frame
 _CAMERA_SHARE = 0.9
 _SAMPLES = 4000
 
@@ -23,8 +23,8 @@ _SAMPLES = 4000
 def metres_per_unit(mesh: ScanMesh, cameras: Sequence[Camera], source: Path) -> float:
     """The one unit in which the scan is as large as a hand and lies inside the images.
 
-    A unit fits if the scan's longest side is 0.1 to 0.6 m and, in at least 90 % of the cameras, 99 % of its vertices
-    are in front of the camera and inside its image.
+    A unit fits if the scan's longest side is 0.1 to 0.6 m and, in at least 90 % of the cameras, three quarters of its
+    vertices are in front of the camera and inside its image.
 
     Raises:
         BadInputError: if no unit fits, or more than one does; nothing is guessed.
@@ -44,7 +44,7 @@ def metres_per_unit(mesh: ScanMesh, cameras: Sequence[Camera], source: Path) -> 
     raise BadInputError(
         source,
         field="unit",
-        expected="one unit (m, cm, mm) in which the scan is 0.1 to 0.6 m long and inside the images",
+        expected="one unit (m, inch, cm, mm) in which the scan is 0.1 to 0.6 m long and inside the images",
         found=tried,
         hint="Check that the session names the calibration it was captured with.",
     )
