@@ -60,6 +60,57 @@ class MapSettings(BaseModel):
     depth_unit_mm: Annotated[float, Field(gt=0, description="Depth of one uint16 step, mm.")] = 0.05
 
 
+class DetectorTrainingSettings(BaseModel):
+    """How the keypoint detector is trained."""
+
+    model_config = _FROZEN
+
+    steps: Annotated[int, Field(ge=0, description="Optimiser steps.")] = 900
+    batch: Annotated[int, Field(gt=0, description="Crops a step.")] = 8
+    learning_rate: Annotated[float, Field(gt=0, description="Peak rate of the decoder; the encoder's is half.")] = 2e-3
+    weight_decay: Annotated[float, Field(ge=0, description="AdamW's decoupled weight decay.")] = 1e-4
+    robust_scale: Annotated[
+        float, Field(gt=0, description="Divergence at which a label counts as wrong, nats (Geman–McClure).")
+    ] = 3.0
+    robust_from: Annotated[
+        float, Field(ge=0, le=1, description="Share of the steps after which the loss is bounded.")
+    ] = 0.3
+    validation_percent: Annotated[
+        int, Field(ge=0, le=90, description="Share of annotated images held out, %, chosen by content.")
+    ] = 8
+    save_every: Annotated[int, Field(gt=0, description="Steps between two states that a killed training goes on from.")] = 50
+    seed: Annotated[int, Field(ge=0, lt=2**31, description="Order of the images, augmentation, first weights.")] = 0
+
+
+class DetectorSettings(BaseModel):
+    """How joints are detected in images."""
+
+    model_config = _FROZEN
+
+    checkpoint: Annotated[
+        Path | None, Field(description="Detector to use; None: the workspace's own, else the one that is shipped.")
+    ] = None
+    input_px: Annotated[int, Field(ge=32, multiple_of=32, description="Side of the network's input, px.")] = 128
+    crop_margin: Annotated[
+        float, Field(ge=1, description="Side of the crop as a multiple of the projected scan's longer side.")
+    ] = 1.2
+    sigma_px: Annotated[float, Field(gt=0, description="Standard deviation of the targets, px of the input.")] = 1.75
+    mono: Annotated[bool, Field(description="Whether joints are detected in the mono cameras too.")] = True
+    training: DetectorTrainingSettings = DetectorTrainingSettings()
+
+
+class Keypoints3DSettings(BaseModel):
+    """How detections become joints in space. Pixels are those of 2448×2048 and scale with the image."""
+
+    model_config = _FROZEN
+
+    mono: Annotated[bool, Field(description="Whether the mono cameras' detections count too.")] = True
+    inlier_px: Annotated[float, Field(gt=0, description="A view agrees if it reprojects within this, px.")] = 40.0
+    noise_px: Annotated[float, Field(gt=0, description="Standard deviation of a confident detection, px.")] = 8.0
+    min_ray_angle_deg: Annotated[float, Field(gt=0, description="Smaller largest ray angle: missing, degrees.")] = 5.0
+    min_confidence: Annotated[float, Field(ge=0, le=1, description="Detections below this are not used.")] = 0.2
+
+
 class ShardSettings(BaseModel):
     """How a subject's arrays are laid out."""
 
@@ -122,6 +173,8 @@ class Settings(BaseSettings):
     ingest: IngestSettings = IngestSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     maps: MapSettings = MapSettings()
+    detector: DetectorSettings = DetectorSettings()
+    keypoints_3d: Keypoints3DSettings = Keypoints3DSettings()
     shard: ShardSettings = ShardSettings()
     quality: QualitySettings = QualitySettings()
     release: ReleaseSettings = ReleaseSettings()

@@ -1,11 +1,13 @@
 """The index of a subject's raw session: what ingest found, accepted and set aside."""
 
+import hashlib
+
 from pydantic import ValidationError
 
 from palm_data.store.workspace import Workspace
 from schemas.capture import CaptureIndex
 from schemas.errors import IntegrityError
-from schemas.ids import SubjectId
+from schemas.ids import Sha256, SubjectId
 
 STAGE = "capture_index"
 INDEX_FILE = "index.json"
@@ -28,3 +30,12 @@ def load_index(workspace: Workspace, subject_id: SubjectId) -> CaptureIndex:
 def index_json(index: CaptureIndex) -> bytes:
     """The content of `index.json`: the same index gives the same bytes."""
     return index.model_dump_json(indent=1).encode() + b"\n"
+
+
+def subject_digest(index: CaptureIndex) -> Sha256:
+    """Who a subject is, told by their images alone: SHA-256 over the sorted SHA-256 of all that were ingested.
+
+    A model's card lists the digests of those it learned from, whatever they were called there.
+    """
+    digests = sorted(image.raw.sha256 for capture in index.captures for image in capture.images)
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()

@@ -1,0 +1,164 @@
+"""What the detector learns from: the annotated images of consenting people, cut about their scans and kept small."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from numpy import ndarray
+
+from palm_data.calibration.cameras import load_cameras
+from palm_data.camera.pinhole import undistort_points
+from palm_data.capture.index import load_index, subject_digest
+from palm_data.store.workspace import Workspace
+from palm_model.detector.annotations import AnnotatedImage, read_annotations
+from palm_model.detector.crops import CropBox, cut_crop
+from palm_model.detector.views import View, ViewReader
+from schemas.camera import Camera
+from schemas.capture import CaptureIndex, Consent
+from schemas.errors import BadInputError
+from schemas.ids import Sha256
+from schemas.settings import Settings
+
+ROOM = 1.3
+"""Side of a kept crop as a multiple of the network's: room for turning and moving."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A raw session and the workspace that its first stages wrote to."""
+
+    raw: Path
+    workspace: Workspace
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Annotated crops, sorted by the digests of their images."""
+
+    crops: UInt8[ndarray, "n kept kept 3"]
+    points_px: Float[ndarray, "n 21 2"]
+    """In the kept crop, integers at pixel corners."""
+    labelled: Bool[ndarray, "n 21"]
+    images: tuple[Sha256, ...]
+    subjects: tuple[Sha256, ...]
+    """Digests of the people, sorted."""
+    digest: Sha256
+    """Of images and labels."""
+    left_out: int
+    """Annotated images that no usable capture holds."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.images)
+
+    def held_out(self, percent: int) -> Bool[ndarray, " n"]:
+        """Which ones are for validation: chosen by the image's content, whatever else there is."""
+        return np.array([int(digest[:8], 16) % 100 < percent for digest in self.images], dtype=bool)
+
+
+@dataclass(frozen=True)
+class _Example:
+    crop: UInt8[ndarray, "kept kept 3"]
+    points_px: Float[ndarray, "21 2"]
+    labelled: Bool[ndarray, "21"]
+    image: Sha256
+
+
+def kept_px(settings: Settings) -> int:
+    """Side of a kept crop: as fine as the network's input, and finer, so that enlarging does not blur."""
+    return int(np.ceil(settings.detector.input_px * ROOM * 1.25))
+
+
+def load_examples(sessions: Sequence[Session], settings: Settings) -> Examples:
+    """Every annotated image of the sessions' consenting, ingested people.
+
+    Raises:
+        BadInputError: if there is no annotated image that can be used.
+        StoreError: if a session's calibration has not been imported.
+    """
+    found: dict[Sha256, _Example] = {}
+    people: set[Sha256] = set()
+    left_out = 0
+    for session in sessions:
+        annotated = {item.path: item for item in read_annotations(session.raw)}
+        used: set[str] = set()
+        for subject_id in session.workspace.keys("capture_index"):
+            index = load_index(session.workspace, subject_id)
+            if index.subject.consent is not Consent.GRANTED:
+                continue
+            for path, example in _examples(session, index, annotated, settings):
+                used.add(path)
+                found[example.image] = example
+                people.add(subject_digest(index))
+        left_out += len(annotated) - len(used)
+    if not found:
+        places = ", ".join(str(session.raw) for session in sessions)
+        raise BadInputError(
+            places, field="annotations", expected="annotated images of ingested subjects", found="none",
+            hint="Put COCO keypoint files into <raw>/annotations, and run palm ingest.",
+        )  # fmt: skip
+    ordered = [found[digest] for digest in sorted(found)]
+    return _stacked(ordered, tuple(sorted(people)), left_out)
+
+
+def _examples(
+    session: Session, index: CaptureIndex, annotated: dict[str, AnnotatedImage], settings: Settings
+) -> Iterator[tuple[str, _Example]]:
+    settings = settings.model_copy(update={"raw": session.raw})
+    reader = ViewReader(load_cameras(session.workspace, index.session.calibration_id), settings)
+    for capture in index.captures:
+        wanted = {image.camera_id for image in capture.images if image.raw.path in annotated}
+        if not wanted:
+            continue
+        for view in reader.views(capture, wanted):
+            item = annotated[view.record.raw.path]
+            yield item.path, _example(view, item, kept_px(settings))
+
+
+def _example(view: View, item: AnnotatedImage, size: int) -> _Example:
+    middle = CropBox(
+        left=round(view.box.left - (ROOM - 1.0) / 2.0 * view.box.side),
+        top=round(view.box.top - (ROOM - 1.0) / 2.0 * view.box.side),
+        side=round(ROOM * view.box.side),
+    )
+    points_px, labelled = stored_points(item, view.camera)
+    return _Example(
+        crop=cut_crop(view.image, middle, size),
+        points_px=middle.to_crop(points_px, size),
+        labelled=labelled,
+        image=view.record.raw.sha256,
+    )
+
+
+def stored_points(item: AnnotatedImage, camera: Camera) -> tuple[Float[ndarray, "21 2"], Bool[ndarray, "21"]]:
+    """Marked joints in pixels of the undistorted, turned image; marks outside the image do not count as labels."""
+    points_px, (width, height) = item.points_px, (camera.width, camera.height)
+    if camera.turn_deg in (90, 270):
+        width, height = height, width
+    for _ in range(camera.turn_deg // 90):
+        points_px = np.stack([height - points_px[:, 1], points_px[:, 0]], axis=1)
+        width, height = height, width
+    inside = ((points_px >= 0) & (points_px <= (width, height))).all(axis=1)
+    middle = np.array([camera.cx, camera.cy])
+    normalised = undistort_points(camera, np.where(inside[:, None], points_px, middle))
+    return normalised * (camera.fx, camera.fy) + middle, item.labelled & inside
+
+
+def _stacked(examples: Sequence[_Example], people: tuple[Sha256, ...], left_out: int) -> Examples:
+    points = np.stack([example.points_px for example in examples])
+    labelled = np.stack([example.labelled for example in examples])
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(example.image.encode() + example.labelled.tobytes() + np.round(example.points_px, 3).tobytes())
+    return Examples(
+        crops=np.stack([example.crop for example in examples]),
+        points_px=points,
+        labelled=labelled,
+        images=tuple(example.image for example in examples),
+        subjects=people,
+        digest=digest.hexdigest(),
+        left_out=left_out,
+    )
