@@ -59,7 +59,7 @@ def read_scan(path: Path, *, limits: IngestSettings) -> ScanMesh:
     faces = mesh.faces[whole]
     if len(faces) < limits.min_scan_faces:
         raise malformed(path, "faces", f"{limits.min_scan_faces} triangles or more", len(faces))
-    unused = 1.0 - len(np.unique(mesh.faces)) / len(mesh.vertices)
+    unused = 1.0 - used_vertices(mesh.faces, len(mesh.vertices)).mean()
     if unused > _MAX_UNUSED_SHARE:
         expected = f"a mesh that uses its vertices (at most {_MAX_UNUSED_SHARE:.0%} unused)"
         raise malformed(path, "faces", expected, f"{unused:.0%} unused: the file may be cut short")
@@ -83,6 +83,13 @@ def non_manifold_edges(faces: Int32[ndarray, "f 3"]) -> int:
     keys = np.sort(edges[:, 0] * (int(faces.max()) + 1) + edges[:, 1]) if len(faces) else edges[:, 0]
     starts = np.flatnonzero(np.diff(keys, prepend=-1))
     return int((np.diff(starts, append=len(keys)) > 2).sum())
+
+
+def used_vertices(faces: Int[ndarray, "f 3"], count: int) -> Bool[ndarray, "v"]:
+    """Which of the vertices some face names."""
+    used = np.zeros(count, dtype=bool)
+    used[faces.ravel()] = True
+    return used
 
 
 def _check_values(mesh: FileMesh, path: Path) -> None:

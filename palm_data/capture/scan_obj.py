@@ -142,7 +142,7 @@ def _corners(blocks: dict[bytes, _Block], source: Path) -> tuple[Int[ndarray, "c
     if slashes.max() > 2 or (slashes != slashes_of_line[line_of_corner]).any():
         raise malformed(source, "f", "corners v, v/vt, v//vn or v/vt/vn, alike within a line", "something else")
     corners = np.zeros((len(starts), 2), dtype=np.int64)
-    for kind in np.unique(slashes_of_line):
+    for kind in np.flatnonzero(np.bincount(slashes_of_line)):
         chosen = np.flatnonzero(slashes_of_line == kind)
         part = filled if len(chosen) == len(counts) else _some_lines(filled, chosen)
         width = int(kind) + 1

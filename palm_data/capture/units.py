@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from palm_data.camera.pinhole import project
-from palm_data.capture.scan import ScanMesh
+from palm_data.capture.scan import ScanMesh, used_vertices
 from schemas.camera import Camera
 from schemas.errors import BadInputError
 
@@ -29,7 +29,7 @@ def metres_per_unit(mesh: ScanMesh, cameras: Sequence[Camera], source: Path) -> 
     Raises:
         BadInputError: if no unit fits, or more than one does; nothing is guessed.
     """
-    used = mesh.vertices[np.unique(mesh.faces)]
+    used = mesh.vertices[used_vertices(mesh.faces, len(mesh.vertices))]
     used = used[:: max(1, len(used) // _SAMPLES)]
     extent = float(np.ptp(np.percentile(used, (0.5, 99.5), axis=0), axis=0).max())
     shares = {unit: _camera_share(used * unit, cameras) for unit in CANDIDATES}
