@@ -1,6 +1,6 @@
 """Annotated joints: the COCO keypoint files below `<raw>/annotations`.
 
-COCO counts pixels from the centre of the first one; a file whose `info` says `"pixel_origin": "corner"` counts from
+COCO counts pixels from the centre of the first one; a file whose `info.pixel_origin` begins with "corner" counts from
 its corner, as we do. Coordinates are of the images as delivered: not turned, not undistorted.
 """
 
@@ -45,7 +45,7 @@ class _Annotation(BaseModel):
 
 class _Info(BaseModel):
     model_config = _COCO
-    pixel_origin: PixelOrigin = PixelOrigin.CENTRE
+    pixel_origin: Annotated[str, Field(pattern="^(corner|centre)")] = PixelOrigin.CENTRE
 
 
 class _Coco(BaseModel):
@@ -89,7 +89,7 @@ def _read_file(path: Path) -> list[AnnotatedImage]:
         raise BadInputError(path, field=field, expected="COCO keypoints", found=first["msg"]) from None
     names = {image.id: image.file_name for image in coco.images}
     orders = {category.id: _order(path, category) for category in coco.categories if category.keypoints}
-    shift = 0.5 if coco.info.pixel_origin is PixelOrigin.CENTRE else 0.0
+    shift = 0.5 if coco.info.pixel_origin.startswith(PixelOrigin.CENTRE) else 0.0
     items = []
     for row, annotation in enumerate(coco.annotations):
         where = f"annotations[{row}]"

