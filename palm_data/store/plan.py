@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from palm_data.capture.index import load_index
+from palm_data.capture.layout import raw_subjects
 from palm_data.capture.tables import RowTable, read_subjects
 from palm_data.quality.gate import subject_gate
 from palm_data.store import shard
@@ -54,6 +55,8 @@ def plan_release(
 ) -> ReleasePlan:
     """Decide for each subject whether this version has them; nothing is written.
 
+    Subjects are those of the workspace, of the parent version, and of the raw root if that can be reached.
+
     Consent is read from the raw subject table as it is now, if that can be reached, and from the index otherwise.
     One bad subject costs one subject.
 
@@ -67,7 +70,10 @@ def plan_release(
     parent = _parent(version, settings.releases, parent)
     splits = _splits(settings.releases, parent)
     registered = _registered(settings.raw)
-    known = {*workspace.keys(shard.STAGE), *workspace.keys("capture_index"), *(row.subject_id for row in splits)}
+    known = {
+        *workspace.keys(shard.STAGE), *workspace.keys("capture_index"), *(row.subject_id for row in splits),
+        *(raw_subjects(settings.raw) if settings.raw.is_dir() else ()),
+    }  # fmt: skip
     included: list[CaptureIndex] = []
     left_out: list[LeftOut] = []
     withdrawn: list[SubjectId] = []

@@ -156,6 +156,17 @@ def test_one_bad_subject_costs_one_subject(tiny: Tiny) -> None:
     assert reasons["0006"] == ["subjects.csv: expected a row of the subject, found none"]
 
 
+def test_who_was_delivered_and_not_indexed_is_listed_too(tiny: Tiny) -> None:
+    write_subjects(tiny.settings.raw, ["0001", "0002", "0003", "0004"], withdrawn=["0004"])
+    for subject_id in ("0003", "0004"):
+        (tiny.settings.raw / subject_id).mkdir()
+    publish_release("0.1.0", tiny.workspace, tiny.settings)
+    assert left_out(tiny.settings.releases / "0.1.0") == {
+        "0003": ["capture_index: expected a finished output, found nothing"],
+        "0004": ["consent: expected granted, found withdrawn"],
+    }
+
+
 def test_a_shard_made_from_other_inputs_stays_out(tiny: Tiny) -> None:
     settings = tiny.settings.model_copy(update={"shard": tiny.settings.shard.model_copy(update={"background": "zero"})})
     with pytest.raises(StoreError, match="found others: settings"):
