@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from schemas.arrow import arrow_schema, rows_to_table, table_to_rows
 from schemas.release import CameraRow, CaptureRow, FileRow, GestureRow, ImageRow, SplitRow, SubjectRow
 
-SHA = st.from_regex(r"\A[0-9a-f]{64}\Z")
+SHA = st.binary(min_size=32, max_size=32).map(bytes.hex)
 RELEASED = (CameraRow, CaptureRow, FileRow, GestureRow, ImageRow, SplitRow, SubjectRow)
 
 

@@ -110,4 +110,4 @@ class History(RuleBasedStateMachine):
 
 
 TestHistory = pytest.mark.slow(History.TestCase)
-TestHistory.settings = settings(max_examples=6, stateful_step_count=10, deadline=None)
+TestHistory.settings = settings(max_examples=4, stateful_step_count=8, deadline=None)

@@ -67,7 +67,7 @@ def test_other_inputs_replace_the_output_and_nothing_is_left_behind(tmp_path: Pa
 def test_a_killed_writer_leaves_the_old_state_or_the_new_one_and_a_rerun_converges(tmp_path: Path) -> None:
     _, count = run_apart(run, tmp_path / "count", "one")
     assert count > 8
-    for at in range(count):
+    for at in moments(count, 12):
         root = tmp_path / str(at)
         code, _ = run_apart(run, root, "one", at=at)
         assert code == -signal.SIGKILL
