@@ -16,11 +16,11 @@ LIGHT_MAP = Path(__file__).parent / "assets" / "studio.exr"
 LIGHT_MAP_SHA256 = "08038ed9159c24bb732d2218dafa09cef2abaa44f9ce11ec511d87c842d88fad"
 """Poly Haven's studio (CC0), 512×256, equirectangular."""
 
-_LIGHT_MAP_SCALE = 0.16
-_LIGHT_MAP_TURN_DEG = 25.0
+_LIGHT_MAP_SCALE = 0.06
+_LIGHT_MAP_TURN_DEG = 100.0
 _SCREEN_ALBEDO = 0.025
 _SCREEN_DISTANCE_M = 1.25
-_SCREEN_SIZE_M = (1.10, 1.20)
+_SCREEN_SIZE_M = (1.15, 1.30)
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class AreaLight:
 
 
 LIGHTS: tuple[AreaLight, ...] = (
-    AreaLight(25.0, 58.0, 1.5, (0.9, 0.7), (5.2, 5.0, 4.7)),
-    AreaLight(150.0, 55.0, 1.5, (0.8, 0.7), (3.9, 3.9, 3.9)),
-    AreaLight(270.0, 60.0, 1.5, (0.8, 0.7), (3.3, 3.45, 3.7)),
-    AreaLight(77.0, -48.0, 1.4, (0.7, 0.6), (2.6, 2.6, 2.6)),
-    AreaLight(230.0, -45.0, 1.4, (0.7, 0.6), (2.4, 2.4, 2.4)),
+    AreaLight(22.0, 46.0, 1.5, (0.9, 0.7), (6.4, 6.2, 5.8)),
+    AreaLight(150.0, 44.0, 1.5, (0.8, 0.7), (7.4, 7.4, 7.4)),
+    AreaLight(282.0, 44.0, 1.5, (0.8, 0.7), (7.0, 7.3, 7.7)),
+    AreaLight(77.0, -46.0, 1.4, (0.7, 0.6), (5.0, 5.0, 5.0)),
+    AreaLight(230.0, -44.0, 1.4, (0.7, 0.6), (5.6, 5.6, 5.6)),
 )
 
 

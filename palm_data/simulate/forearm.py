@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-LENGTH_M = 0.11
+LENGTH_M = 0.24
 """How far the arm reaches past the wrist rim."""
-RINGS = 11
-_GROWTH = 0.32
+RINGS = 24
+_GROWTH = 0.42
 _FLATTEN_M = 0.03
 _BEND_START_M = 0.004
 _BEND_END_M = 0.05

@@ -22,8 +22,10 @@ Letter = Literal["A", "B", "C"]
 
 _AZIMUTH_STEP_DEG = 360.0 / 7.0
 _ELEVATION_DEG = (14.0, -10.0, 30.0, -4.0, 22.0, -14.0, 34.0)
-_DISTANCE_M = (0.80, 0.83, 0.81, 0.86, 0.82, 0.84, 0.80)
-_FOCAL_MM = 20.0
+_DISTANCE_M = (0.84, 0.86, 0.85, 0.88, 0.86, 0.87, 0.85)
+_FOCAL_MM = 18.0
+_TARGET_M = (0.0, 0.0, -0.024)
+"""What the cameras look at: between the hand and the forearm that it needs below it."""
 _BASELINE_M = 0.12
 _COLOUR_OFFSET_M = 0.03
 _CALIBRATION_NOISE_RAD = 3e-5
@@ -79,7 +81,7 @@ def make_rig(seed: int, scale: float) -> SimulatedRig:
 
 def _camera(rng: np.random.Generator, pod: int, letter: Letter, scale: float) -> TsaiCamera:
     centre = _centre(pod, letter) + rng.normal(0.0, 0.004, 3)
-    target = rng.normal(0.0, 0.003, 3)
+    target = np.array(_TARGET_M) + rng.normal(0.0, 0.003, 3)
     rotation = _rotation_vector(rng.normal(0.0, np.radians(0.3), 3)) @ look_at(centre, target)
     # A turned sensor or not, the offset is the lens's: drawn in the frame of an upright image.
     offset_px = rng.normal(0.0, 18.0, 2)
@@ -105,8 +107,9 @@ def _centre(pod: int, letter: Letter) -> Float[ndarray, "3"]:
     azimuth = np.radians(_AZIMUTH_STEP_DEG * (pod - 1))
     elevation = np.radians(_ELEVATION_DEG[pod - 1])
     outwards = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
-    centre = _DISTANCE_M[pod - 1] * outwards
-    right, down, _ = look_at(centre, np.zeros(3))
+    target = np.array(_TARGET_M)
+    centre = target + _DISTANCE_M[pod - 1] * outwards
+    right, down, _ = look_at(centre, target)
     offset = {"A": -0.5 * _BASELINE_M * down, "B": 0.5 * _BASELINE_M * down, "C": _COLOUR_OFFSET_M * right}
     return centre + offset[letter]
 

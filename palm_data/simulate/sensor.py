@@ -11,8 +11,8 @@ FULL_WELL = 10_000.0
 """Electrons at which a pixel saturates."""
 READ_NOISE = 3.0
 """Electrons, standard deviation."""
-_COLOUR_GAIN = 1.75
-_MONO_GAIN = 1.75
+_COLOUR_GAIN = 1.12
+_MONO_GAIN = 1.12
 _MONO_RESPONSE = np.array([0.30, 0.45, 0.25])
 """A monochrome sensor's share of red, green and blue."""
 
