@@ -102,13 +102,13 @@ def joint_rotations(anatomy: Anatomy, angles: Float[ndarray, "5 5"]) -> Float[nd
 
 
 def _spec(
-    name: str, description: str, thumb: tuple[float, float, float, float, float],
-    *fingers: tuple[float, float, float, float], simple: bool = False, touch: tuple[str, str] | None = None,
+    name: str, description: str, thumb: tuple[int, int, int, int, int],
+    *fingers: tuple[int, int, int, int], simple: bool = False, touch: tuple[str, str] | None = None,
 ) -> GestureSpec:  # fmt: skip
     """Thumb (across, out, turn, base, end); fingers index → pinky (base, middle, end, spread)."""
-    index, middle, ring, pinky = (FingerAngles(*angles) for angles in fingers)
+    index, middle, ring, pinky = (FingerAngles(*map(float, angles)) for angles in fingers)
     info = Gesture(gesture=name, description=description, simple=simple)
-    return GestureSpec(info, ThumbAngles(*thumb), index, middle, ring, pinky, touch)
+    return GestureSpec(info, ThumbAngles(*map(float, thumb)), index, middle, ring, pinky, touch)
 
 
 GESTURES: tuple[GestureSpec, ...] = (

@@ -8,7 +8,7 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
@@ -47,7 +47,7 @@ class CapturedHand:
     """The true joint centres and finger tips, world, metres, in the order of `schemas.hand.JOINT_NAMES`."""
     is_hand: Bool[ndarray, "vertices"]
     """True: part of the surface that the hand model has too (its rim included); False: forearm."""
-    part: Int[ndarray, "faces"]
+    part: UInt8[ndarray, "faces"]
     """0 hand, 1 forearm, 2 the cap that closes the arm."""
     model_vertex_count: int
     hand_pose: Float[ndarray, "45"]

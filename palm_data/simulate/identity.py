@@ -88,7 +88,9 @@ def smooth_field(
     waves = rng.standard_normal((_WAVES, 3)) / (scale_mm * 1e-3)
     phases = rng.uniform(0.0, 2.0 * np.pi, _WAVES)
     gains = rng.standard_normal((_WAVES, channels)) * np.sqrt(2.0 / _WAVES)
-    return np.cos(points @ waves.T + phases) @ gains
+    # Not by BLAS: its sums depend on the number of threads.
+    turns = np.einsum("ni,wi->nw", points, waves) + phases
+    return np.einsum("nw,wc->nc", np.cos(turns), gains)
 
 
 def lattice_field(points: Float[ndarray, "n 3"], rng: np.random.Generator, *, scale_mm: float) -> Float[ndarray, "n"]:

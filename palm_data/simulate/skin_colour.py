@@ -86,7 +86,7 @@ def _layer(absorption: ndarray, backscatter: ndarray, thickness_cm: float) -> tu
 def _table(oxygenation: float) -> RegularGridInterpolator:
     melanin = np.geomspace(*MELANIN_RANGE, _GRID)
     blood = np.geomspace(*BLOOD_RANGE, _GRID)
-    spectra = skin_reflectance(melanin[:, None], blood[None, :], oxygenation=oxygenation)
+    spectra = skin_reflectance(*np.meshgrid(melanin, blood, indexing="ij"), oxygenation=oxygenation)
     matching = _colour_matching()
     # Equal-energy light, with white adapted to sRGB's: a perfect reflector comes out as (1, 1, 1).
     white = _XYZ_TO_SRGB @ matching.sum(axis=0)
