@@ -20,7 +20,7 @@ from palm_data.store.manifest import is_version
 from pipelines.compute import Outcome, Progress, shared_workers, watching
 from pipelines.definitions import build_definitions
 from pipelines.instance import TERMINAL_TAG
-from pipelines.partitions import SUBJECTS_PER_RUN, heaviest_first, register_subjects, runs_of, subjects
+from pipelines.partitions import SUBJECTS_PER_RUN, heaviest_first, register_subjects, runs_of, subjects, tombstones
 from pipelines.resources import Compute, Places
 from schemas.errors import BadInputError, SettingsError
 from schemas.settings import Settings
@@ -68,6 +68,7 @@ class BatchResult(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     assets: tuple[AssetResult, ...]
+    retired: Annotated[dict[str, str], Field(description="Subjects that nothing is made of, with the reason.")]
 
     @property
     def whole(self) -> bool:
@@ -105,7 +106,7 @@ def run_batch(
                 together = list(group)
                 for tags in map(_range_tags, ranges) if by_subject else [{}]:
                     batch.run(together, tags)
-    return BatchResult(assets=tuple(batch.result(key) for key in assets))
+    return BatchResult(assets=tuple(batch.result(key) for key in assets), retired=tombstones(settings.raw, chosen))
 
 
 _RELEASE = dg.AssetKey("release")

@@ -2,7 +2,8 @@
 
 Belongs here: reading verdicts that `palm_data` reached, subject by subject, into one check per asset with the failing
 keys in its metadata. Does not belong here: the verdicts. None of these blocks in Dagster's sense, since that would stop
-the whole batch: a subject with a failed blocking finding is left out by the release itself, and shows here.
+the whole batch: a subject with a failed blocking finding is left out by the release itself, and shows here. Somebody who withdrew
+consent is left out by design, which is nothing to look into.
 """
 
 from collections.abc import Iterable, Mapping
@@ -92,7 +93,7 @@ def _gate(places: Places, *, blocking: bool) -> dg.AssetCheckResult:
         found = [
             f"{finding.name}: expected {finding.expected}, found {finding.found}. {finding.detail}".strip()
             for finding in subject_gate(workspace, subject_id, settings)
-            if finding.blocking is blocking and not finding.passed
+            if finding.blocking is blocking and not finding.passed and finding.name != "consent"
         ]
         if found:
             failing[subject_id] = "; ".join(found)
@@ -102,7 +103,7 @@ def _gate(places: Places, *, blocking: bool) -> dg.AssetCheckResult:
 
 @dg.asset_check(
     asset=subject_shard,
-    description="Every subject may be released. The subjects listed are left out of the release, for the reason given.",
+    description="Every subject with consent may be released. The subjects listed are left out of the release, for the reason given.",
 )
 def fit_for_release(places: Places) -> dg.AssetCheckResult:
     """Read the gate's blocking findings of every subject."""
@@ -120,14 +121,18 @@ def nothing_unusual(places: Places) -> dg.AssetCheckResult:
 
 @dg.asset_check(
     asset=release,
-    description="The latest version holds every subject there is. The subjects listed are not in it, for the reason given.",
+    description="The latest version holds every subject with consent. The subjects listed are not in it, for the reason given.",
 )
 def nobody_left_out(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Read what the release recorded when it was published."""
     event = context.instance.get_latest_materialization_event(release.key)
     metadata = event.asset_materialization.metadata if event and event.asset_materialization else {}
     left_out = metadata.get("left_out_subjects")
-    failing = {key: "; ".join(reasons) for key, reasons in dict(left_out.value if left_out else {}).items()}
+    failing = {
+        key: "; ".join(reasons)
+        for key, reasons in dict(left_out.value if left_out else {}).items()
+        if not any(reason.startswith("consent:") for reason in reasons)
+    }
     subjects_in = metadata.get("subjects")
     return _verdict(failing, len(failing) + int(subjects_in.value if subjects_in else 0))
 

@@ -4,6 +4,8 @@ A subject whose input is at fault is **set aside**: its partition's materializat
 turns red, and the rest of the batch goes on. Failing the step instead would stop every later asset of the other
 subjects in the run, and with them the calibration and the release. Defects and I/O do fail the step, after the
 good subjects' materializations are recorded.
+
+A subject who withdrew, or whose folder is gone, is **retired**: the partition stays as a tombstone and nothing is made.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,13 +15,16 @@ import dagster as dg
 
 from palm_data.store.workspace import Workspace
 from pipelines.compute import Outcome, StageFunction, failure_of
-from pipelines.partitions import heaviest_first
+from pipelines.partitions import heaviest_first, tombstones
 from pipelines.pictures import embedded
 from pipelines.provenance import Provenance
 from pipelines.resources import Compute, Places
 
 SET_ASIDE = "set_aside"
 """Metadata key of the reason why a subject has no output."""
+
+RETIRED = "retired"
+"""Metadata key of the reason why nothing is made of a subject any more."""
 
 retry_io = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 """Applied to input and output only: every other failure is raised as one that may not be retried."""
@@ -28,24 +33,30 @@ retry_io = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL
 def make_subjects(context: dg.AssetExecutionContext, function: StageFunction, places: Places, compute: Compute) -> None:
     """Run a stage for every subject of this run, and tell Dagster of each.
 
+    What was made before of a person who withdrew is removed from the workspace.
+
     Raises:
         dagster.Failure: names the subjects that met a defect or an I/O error; the others are materialized.
     """
     settings, workspace = places.settings(), places.workspace()
-    keys = heaviest_first(settings.raw, context.partition_keys)
-    outcomes = compute.map(function, keys, workspace, settings, label=context.asset_key.to_user_string())
+    asset = context.asset_key.to_user_string()
+    retired = tombstones(settings.raw, context.partition_keys)
+    for key, reason in retired.items():
+        if reason.startswith("consent"):
+            workspace.forget(asset, key)
+        context.log.info(f"{key}: {reason}")
+    keys = heaviest_first(settings.raw, [key for key in context.partition_keys if key not in retired])
+    outcomes = compute.map(function, keys, workspace, settings, label=asset)
     for outcome in outcomes:
         log_outcome(context, outcome)
     broken = [outcome for outcome in outcomes if is_broken(outcome)]
-    for outcome in outcomes:
-        if is_broken(outcome):
-            continue
-        metadata = outcome_metadata(outcome, workspace)
+    told = {outcome.key: outcome_metadata(outcome, workspace) for outcome in outcomes if not is_broken(outcome)}
+    told |= {key: {RETIRED: dg.MetadataValue.text(reason)} for key, reason in retired.items()}
+    for key, metadata in told.items():
         if broken:  # the step is about to fail, so Dagster will not record these itself
-            event = dg.AssetMaterialization(context.asset_key, partition=outcome.key, metadata=metadata)
-            context.log_event(event)
+            context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata))
         else:
-            context.add_asset_metadata(metadata, partition_key=outcome.key)
+            context.add_asset_metadata(metadata, partition_key=key)
     raise_broken(broken)
 
 

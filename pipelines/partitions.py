@@ -10,6 +10,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from schemas.errors import BadInputError
+
 SUBJECTS_PER_RUN = 25
 """A run of nothing takes about three seconds; a batch this size makes that a small part."""
 
@@ -54,3 +56,22 @@ def runs_of(known: Sequence[str], chosen: Collection[str], *, at_most: int) -> l
             ranges.append([key])
         neighbour = True
     return [dg.PartitionKeyRange(keys[0], keys[-1]) for keys in ranges]
+
+
+def tombstones(raw: Path, subject_ids: Iterable[str]) -> dict[str, str]:
+    """Those of the subjects that nothing is made of any more, with the reason: consent withdrawn, or folder gone."""
+    from palm_data.capture.tables import read_subjects
+    from schemas.capture import Consent
+
+    try:
+        people = read_subjects(raw).rows
+    except BadInputError:  # then nobody's consent is known, and each subject's own stage says so
+        people = {}
+    found = {}
+    for subject_id in subject_ids:
+        person = people.get(subject_id)
+        if person is not None and person.consent is Consent.WITHDRAWN:
+            found[subject_id] = f"consent withdrawn on {person.consent_date.isoformat()}"
+        elif not (raw / subject_id).is_dir():
+            found[subject_id] = "no folder among the raw sessions any more"
+    return found

@@ -11,9 +11,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from palm_data.capture.images import read_image
+from palm_data.capture.tables import read_subjects
 from palm_data.report.pictures import BAD, contact_sheet, fit_within, framed, write_png
 from palm_data.store.workspace import StageReport, Workspace
-from schemas.errors import BadInputError
+from schemas.capture import Consent
+from schemas.errors import BadInputError, ConsentError
 from schemas.ids import SubjectId
 from schemas.settings import IngestSettings, Settings
 
@@ -39,8 +41,12 @@ def list_session(subject_id: SubjectId, workspace: Workspace, settings: Settings
     """List what the rig delivered for a subject, with a picture of the first capture's colour images.
 
     Raises:
-        BadInputError: if there is no such folder, or nothing in it.
+        ConsentError: if the subject withdrew consent; no file of theirs is opened.
+        BadInputError: if there is no such folder, or nothing in it, or no row of the subject.
     """
+    person = read_subjects(settings.raw).row(subject_id)
+    if person.consent is not Consent.GRANTED:
+        raise ConsentError(f"subject {subject_id}: consent: expected granted, found {person.consent}.")
     folder = settings.raw / subject_id
     files = listed_files(folder)
     if not files:

@@ -57,7 +57,8 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, places: Pl
     settings, workspace = places.settings(), places.workspace()
     with retried_only_if_it_may_pass():
         manifest = publish_release(config.version, workspace, settings)
-        left_out = plan_release(config.version, workspace, settings).left_out
+        plan = plan_release(config.version, workspace, settings)
+        left_out = {item.subject_id: list(item.reasons) for item in plan.left_out}
     context.log.info(f"{manifest.version}: {manifest.counts}")
     return dg.MaterializeResult(
         data_version=dg.DataVersion(manifest.merkle_root),
@@ -67,7 +68,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, places: Pl
             "path": dg.MetadataValue.path(settings.releases.absolute() / manifest.version),
             **manifest.counts,
             "left_out": len(left_out),
-            "left_out_subjects": dg.MetadataValue.json({item.subject_id: list(item.reasons) for item in left_out}),
+            "left_out_subjects": dg.MetadataValue.json(left_out),
             "splits": dg.MetadataValue.json({name: list(ids) for name, ids in manifest.splits.items()}),
             "merkle_root": manifest.merkle_root,
             "code_version": manifest.code_version,

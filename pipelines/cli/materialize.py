@@ -114,6 +114,8 @@ def _amount(name: str, value: int) -> str:
 
 
 def _print_problems(result: "BatchResult") -> None:
+    for key, reason in result.retired.items():
+        console.print(f"nothing is made of {key}: {reason}", highlight=False)
     for asset in result.assets:
         for key, reason in asset.set_aside.items():
             console.print(f"[red]set aside[/] {asset.asset} {key}: ", end="")

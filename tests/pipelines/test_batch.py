@@ -27,9 +27,9 @@ BY_SUBJECT = ("raw_session", "capture_index", "scan_maps", "subject_shard")
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Three subjects, one of them with a session file that says nothing."""
+    """Four subjects: one with a session file that says nothing, one who withdrew."""
     folder = tmp_path_factory.mktemp("batch")
-    session = write_raw_session(folder / "raw", subjects=3, gestures=1)
+    session = write_raw_session(folder / "raw", subjects=4, gestures=1, withdrawn=["0004"])
     (folder / "raw" / session.subject_ids[1] / "session.json").write_text("not JSON")
     return Settings(raw=folder / "raw", workspace=folder / "workspace", releases=folder / "releases")
 
@@ -78,6 +78,14 @@ def test_what_is_left_out_is_seen(first: BatchResult) -> None:
     checks = {asset.asset: asset.red_checks for asset in first.assets}
     assert "0002" in checks["capture_index"]["none_set_aside"]
     assert "0001" not in checks["capture_index"]["none_set_aside"]
+    assert checks["release"]["nobody_left_out"].startswith("0002: capture_index")
+    assert "0001" not in checks["release"]["nobody_left_out"]
+
+
+def test_nothing_is_made_of_a_person_who_withdrew(first: BatchResult, settings: Settings) -> None:
+    assert list(first.retired) == ["0004"]
+    assert not list(settings.workspace.glob("stages/*/0004"))
+    assert all("0004" not in text for asset in first.assets for text in asset.red_checks.values())
 
 
 def test_every_asset_and_subject_is_watched(first: BatchResult, steps: list[Progress]) -> None:
@@ -115,7 +123,7 @@ def test_asset_and_stage_agree_on_the_version_of_their_code(first: BatchResult, 
 def test_one_batch_is_one_run(first: BatchResult, instance: dg.DagsterInstance) -> None:
     runs = instance.get_runs(dg.RunsFilter(tags={TERMINAL_TAG: "true"}))
     assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS]
-    assert set(instance.get_dynamic_partitions(str(subjects.name))) == {"0001", "0002", "0003"}
+    assert set(instance.get_dynamic_partitions(str(subjects.name))) == {"0001", "0002", "0003", "0004"}
 
 
 def test_a_second_batch_makes_nothing_and_the_same_release(

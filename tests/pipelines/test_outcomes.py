@@ -10,7 +10,7 @@ import pytest
 from pipelines.assets.by_subject import subject_asset
 from pipelines.checks import none_set_aside, set_aside
 from pipelines.compute import Outcome, failure_of
-from pipelines.outcomes import SET_ASIDE, make_subjects, raise_broken
+from pipelines.outcomes import RETIRED, SET_ASIDE, make_subjects, raise_broken
 from pipelines.partitions import subjects
 from pipelines.resources import Compute, Places
 from schemas.errors import StoreError
@@ -102,6 +102,16 @@ def test_a_subject_put_right_is_no_longer_set_aside(instance: dg.DagsterInstance
     toys.run()
     assert set_aside(toys.instance, field.key, toys.keys) == {}
     assert toys.workspace.keys("shrink") == ["0001", "0002"]
+
+
+def test_nothing_is_made_of_a_subject_that_is_gone(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    toys = Toys(instance, tmp_path, s0001="a", s0002="b")
+    (tmp_path / "raw/0002").rename(tmp_path / "off the disk")
+    result = toys.run()
+    assert result.success
+    assert "no folder" in str(toys.events(field)["0002"].metadata[RETIRED].value)
+    assert toys.workspace.keys("grow") == ["0001"]
+    assert all(check.passed for check in result.get_asset_check_evaluations())
 
 
 def test_a_defect_fails_the_step_after_the_good_subjects_are_recorded(

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pipelines.partitions import heaviest_first, raw_bytes, register_subjects, runs_of, subjects
+from pipelines.partitions import heaviest_first, raw_bytes, register_subjects, runs_of, subjects, tombstones
 from pipelines.resources import Places
 from pipelines.sensors import new_subjects
 from schemas.settings import Settings
@@ -82,3 +82,21 @@ def test_a_subject_that_is_gone_keeps_its_partition(instance: dg.DagsterInstance
     result, _ = _look(instance, settings, None)
     assert isinstance(result, dg.SkipReason)
     assert instance.get_dynamic_partitions(str(subjects.name)) == ["0001"]
+
+
+def test_withdrawn_and_vanished_subjects_are_tombstones(settings: Settings) -> None:
+    toy.write_sessions(settings.raw, s0001="a", s0002="b")
+    (settings.raw / "subjects.csv").write_text(
+        "subject_id,sex,age_band,height_band,skin_tone,consent,consent_date\n"
+        "0001,female,21-30,145-170,light,granted,2025-01-01\n"
+        "0002,male,21-30,171-180,dark,withdrawn,2025-02-03\n"
+    )
+    assert tombstones(settings.raw, ["0001", "0002", "0003"]) == {
+        "0002": "consent withdrawn on 2025-02-03",
+        "0003": "no folder among the raw sessions any more",
+    }
+
+
+def test_nobody_is_a_tombstone_because_a_table_cannot_be_read(settings: Settings) -> None:
+    toy.write_sessions(settings.raw, s0001="a")
+    assert tombstones(settings.raw, ["0001"]) == {}

@@ -7,7 +7,7 @@ import pytest
 from palm_data.capture.listing import list_session
 from palm_data.store.workspace import Workspace
 from palm_data.testing.raw_session import write_raw_session
-from schemas.errors import BadInputError
+from schemas.errors import BadInputError, ConsentError
 from schemas.settings import Settings
 
 
@@ -34,5 +34,14 @@ def test_an_unreadable_image_is_a_red_tile_not_an_error(settings: Settings) -> N
 
 
 def test_a_session_that_is_not_there_says_so(settings: Settings) -> None:
+    subject_id = next(path.name for path in settings.raw.iterdir() if path.name.isdigit())
+    (settings.raw / subject_id).rename(settings.raw / "elsewhere")
     with pytest.raises(BadInputError, match="session"):
-        list_session("9999", Workspace(settings.workspace), settings)
+        list_session(subject_id, Workspace(settings.workspace), settings)
+
+
+def test_no_file_of_a_person_who_withdrew_is_opened(tmp_path: Path) -> None:
+    write_raw_session(tmp_path / "raw", subjects=1, gestures=1, withdrawn=["0001"])
+    settings = Settings(raw=tmp_path / "raw", workspace=tmp_path / "workspace", releases=tmp_path / "releases")
+    with pytest.raises(ConsentError):
+        list_session("0001", Workspace(settings.workspace), settings)
