@@ -50,6 +50,9 @@ class CalibrationSettings(BaseModel):
             description="Shift, roll and scale of the contour above which a camera fails, px at 2448×2048 (scaled with the image).",
         ),
     ] = 4.0
+    max_contour_roll_deg: Annotated[
+        float, Field(gt=0, description="Turn of the contour in the image above which a camera fails, degrees.")
+    ] = 0.5
 
 
 class MapSettings(BaseModel):
@@ -78,7 +81,9 @@ class DetectorTrainingSettings(BaseModel):
     validation_percent: Annotated[
         int, Field(ge=0, le=90, description="Share of annotated images held out, %, chosen by content.")
     ] = 8
-    save_every: Annotated[int, Field(gt=0, description="Steps between two states that a killed training goes on from.")] = 50
+    save_every: Annotated[
+        int, Field(gt=0, description="Steps between two states that a killed training goes on from.")
+    ] = 50
     seed: Annotated[int, Field(ge=0, lt=2**31, description="Order of the images, augmentation, first weights.")] = 0
 
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from numpy import ndarray
+from scipy.ndimage import maximum_filter1d
 
 from palm_data.calibration.morphology import grown, shrunk
 
@@ -31,8 +32,18 @@ class ContourFit:
     """Their turn about the contour's middle, clockwise in the image."""
     scale: float
     """Their size relative to the contour's."""
-    motion_px: float
-    """Root mean square of what shift, roll and scale move the contour by: the part a wrong camera explains."""
+    radius_px: float
+    """Root mean square distance of the contour from its middle."""
+
+    @property
+    def motion_px(self) -> float:
+        """Root mean square of what shift, roll and scale move the contour by: the part a wrong camera explains."""
+        return motion_px(self.shift_px, self.roll_deg, self.scale, self.radius_px)
+
+
+def motion_px(shift_px: tuple[float, float], roll_deg: float, scale: float, radius_px: float) -> float:
+    """Root mean square displacement of a contour of that radius under a small similarity motion about its middle."""
+    return float(np.hypot(np.hypot(*shift_px), radius_px * np.hypot(np.radians(roll_deg), scale - 1.0)))
 
 
 def edge_reach_px(width: int, height: int) -> float:
@@ -42,11 +53,12 @@ def edge_reach_px(width: int, height: int) -> float:
 
 def fit_contour(
     image: UInt8[ndarray, "height width *channels"],
+    hand_probability: Float32[ndarray, "height width"],
     projected: Bool[ndarray, "height width"],
     excluded: Bool[ndarray, "height width"],
     reach_px: float,
 ) -> ContourFit | None:
-    """Compare the mask's outline with the strongest image edges along its normals; None if too little can be judged.
+    """Compare the mask's outline with the image's edges along its normals; None if too little can be judged.
 
     Shift, roll and scale are the small similarity motion whose normal component fits the distances best, with
     Cauchy's weights, so that edges found elsewhere than on the hand count little.
@@ -54,41 +66,51 @@ def fit_contour(
     points, normals = outline(projected, excluded, reach_px)
     if len(points) < _MIN_POINTS:
         return None
-    distances = edge_distances(image, points, normals, reach_px)
+    distances, found = edge_distances(image, hand_probability, points, normals, reach_px)
+    if np.count_nonzero(found) < _MIN_POINTS:
+        return None
+    points, normals, distances = points[found], normals[found], distances[found]
     from_middle = points - points.mean(axis=0)
     turning = np.stack([-from_middle[:, 1], from_middle[:, 0]], axis=1)
     design = np.stack(
         [normals[:, 0], normals[:, 1], (normals * turning).sum(axis=1), (normals * from_middle).sum(axis=1)], axis=1
     )
     motion = _robust_fit(design, distances)
-    moved = motion[:2] + motion[2] * turning + motion[3] * from_middle
     return ContourFit(
         offset_px=float(np.median(np.abs(distances))),
         shift_px=(float(motion[0]), float(motion[1])),
         roll_deg=float(np.degrees(motion[2])),
         scale=float(1.0 + motion[3]),
-        motion_px=float(np.sqrt((moved**2).sum(axis=1).mean())),
+        radius_px=float(np.sqrt((from_middle**2).sum(axis=1).mean())),
     )
 
 
 def edge_distances(
     image: UInt8[ndarray, "height width *channels"],
+    hand_probability: Float32[ndarray, "height width"],
     points: Float[ndarray, "points 2"],
     normals: Float[ndarray, "points 2"],
     reach_px: float,
-) -> Float[ndarray, " points"]:
-    """Signed distance along each normal to the strongest image edge within the reach, to a fraction of a pixel.
+) -> tuple[Float[ndarray, " points"], Bool[ndarray, " points"]]:
+    """Signed distance along each normal to where the hand ends, to a fraction of a pixel; and where an end was found.
 
-    Points are (x, y) with integers at pixel centres.
+    That is the strongest edge of the image, weighted by how much less likely hand is beyond it than before it: a
+    shadow on the hand is an edge too, and so is the next finger. Points are (x, y) with integers at pixel centres.
     """
     steps = np.arange(-reach_px - 1.0, reach_px + 1.0 + 1e-9, _STEP_PX)
     sampled = points[:, None] + steps[:, None] * normals[:, None]
-    smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), max(0.7, reach_px / 24.0))
     x, y = (np.ascontiguousarray(sampled[..., axis], dtype=np.float32) for axis in (0, 1))
+    smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), max(0.7, reach_px / 24.0))
     profiles = cv2.remap(smooth, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).reshape(*x.shape, -1)
-    wide = round(0.5 / _STEP_PX)
-    slope = np.linalg.norm(profiles[:, 2 * wide :] - profiles[:, : -2 * wide], axis=-1)
-    return steps[wide:-wide][np.argmax(slope, axis=1)]
+    likely = cv2.remap(hand_probability, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    near, far = round(0.5 / _STEP_PX), round(1.0 / _STEP_PX)
+    count = len(steps)
+    middle = slice(far, count - far)
+    rise = profiles[:, far + near : count - far + near] - profiles[:, far - near : count - far - near]
+    ending = np.maximum(likely[:, : -2 * far] - likely[:, 2 * far :], 0.0)
+    # The probability says which edge, the image where: its drop counts for a pixel around, or it would pull the maximum.
+    score = np.linalg.norm(rise, axis=-1) * maximum_filter1d(ending, 2 * far + 1, axis=1)
+    return steps[middle][np.argmax(score, axis=1)], score.max(axis=1) > 0
 
 
 def outline(

@@ -6,10 +6,11 @@ by a finger's width still ends at the outline the image has, and the disagreemen
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, UInt8
 from numpy import ndarray
 from scipy.ndimage import gaussian_filter
 
@@ -37,6 +38,15 @@ class Agreement:
     """The silhouette found in the image; empty outside the region looked at."""
 
 
+class Segmentation(NamedTuple):
+    """What the colour models say of an image."""
+
+    silhouette: Bool[ndarray, "height width"]
+    """Pixels of the region that are hand, without specks."""
+    hand_probability: Float32[ndarray, "height width"]
+    """Of each pixel on its own, region or not."""
+
+
 def measure_agreement(
     image: UInt8[ndarray, "height width *channels"],
     projected: Bool[ndarray, "height width"],
@@ -57,11 +67,12 @@ def measure_agreement(
     if crop is None or judged_px < max(_MIN_MASK_PX, _MIN_JUDGED_SHARE * np.count_nonzero(projected)):
         return Agreement(None, None, segmented)
     region = look_region(projected[crop]) & ~excluded[crop]
-    segmented[crop] = segment_silhouette(image[crop], projected[crop], region)
+    found_in = segment_silhouette(image[crop], projected[crop], region)
+    segmented[crop] = found_in.silhouette
     found, expected = segmented[crop] & region, projected[crop] & region
     union = np.count_nonzero(found | expected)
     iou = np.count_nonzero(found & expected) / union if union else None
-    contour = fit_contour(image[crop], projected[crop], excluded[crop], edge_reach_px)
+    contour = fit_contour(image[crop], found_in.hand_probability, projected[crop], excluded[crop], edge_reach_px)
     return Agreement(iou, contour, segmented)
 
 
@@ -74,7 +85,7 @@ def segment_silhouette(
     image: UInt8[ndarray, "height width *channels"],
     projected: Bool[ndarray, "height width"],
     region: Bool[ndarray, "height width"],
-) -> Bool[ndarray, "height width"]:
+) -> Segmentation:
     """The pixels of the region that look like the hand rather than like its surroundings.
 
     Bayes' rule on colour histograms with equal priors. The first histograms are of the projected mask without its
@@ -87,14 +98,19 @@ def segment_silhouette(
     bins = _colour_bins(cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1.0 else image)
     edge = max(1.0, 0.15 * _reach_px(expected))
     hand, surroundings = shrunk(expected, edge) & judged, judged & ~grown(expected, edge)
-    silhouette = expected & judged
+    silhouette, evidence = expected & judged, np.zeros(bins.shape, dtype=np.float32)
     for _ in range(_LEARNING_ROUNDS):
         if not hand.any() or not surroundings.any():
             break
-        evidence = _log_density(bins, hand)[bins] - _log_density(bins, surroundings)[bins]
-        silhouette = _tidied(cv2.GaussianBlur(evidence.astype(np.float32), (0, 0), 0.8) > 0, judged, expected)
+        log_ratio = _log_density(bins, hand)[bins] - _log_density(bins, surroundings)[bins]
+        evidence = cv2.GaussianBlur(log_ratio.astype(np.float32), (0, 0), 0.8)
+        silhouette = _tidied(evidence > 0, judged, expected)
         hand, surroundings = shrunk(silhouette, 1.0) & judged, judged & ~grown(silhouette, 1.0)
-    return _resized(silhouette, (width, height)) & region
+    probability = (1.0 / (1.0 + np.exp(-np.clip(evidence, -20.0, 20.0)))).astype(np.float32)
+    return Segmentation(
+        silhouette=_resized(silhouette, (width, height)) & region,
+        hand_probability=cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR),
+    )
 
 
 def _reach_px(projected: ndarray) -> float:

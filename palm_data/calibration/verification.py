@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from palm_data.calibration.cameras import CameraProblem
-from palm_data.calibration.contour import FULL_SIZE_PX
+from palm_data.calibration.contour import FULL_SIZE_PX, motion_px
 from palm_data.store.workspace import Workspace
 from schemas.camera import Camera
 from schemas.errors import IntegrityError
@@ -16,7 +16,7 @@ from schemas.settings import CalibrationSettings
 
 VERIFICATION_FILE = "verification.json"
 MIN_OFFSET_PX = 1.0
-MIN_MOTION_PX = 0.6
+MIN_MOTION_PX = 0.75
 """No limit is stricter than what a contour of whole pixels can show."""
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
@@ -43,8 +43,8 @@ class ViewCheck(BaseModel):
     ]
     roll_deg: Annotated[float | None, Field(description="Their turn, clockwise in the image, degrees.")]
     scale: Annotated[float | None, Field(description="Their size relative to the contour's.")]
-    motion_px: Annotated[
-        float | None, Field(ge=0, description="Root mean square of what shift, roll and scale move the contour by, px.")
+    radius_px: Annotated[
+        float | None, Field(ge=0, description="Root mean square distance of the contour from its middle, px.")
     ]
 
 
@@ -58,9 +58,12 @@ class CameraCheck(BaseModel):
     views: Annotated[int, Field(ge=0, description="Views that could be measured.")]
     silhouette_iou: float | None
     contour_offset_px: float | None
-    motion_px: float | None
+    motion_px: Annotated[
+        float | None, Field(description="Root mean square of what the views' common motion moves the contour by, px.")
+    ]
     max_contour_offset_px: Annotated[float, Field(gt=0, description="Limit at this camera's image size, px.")]
     max_motion_px: Annotated[float, Field(gt=0, description="Limit at this camera's image size, px.")]
+    roll_deg: Annotated[float | None, Field(description="Turn of the image against the contour, clockwise, degrees.")]
     reason: Annotated[str, Field(description="What is beyond its limit; empty if nothing is.")]
 
 
@@ -101,7 +104,8 @@ def judge_camera(camera: Camera, views: Sequence[ViewCheck], settings: Calibrati
     max_motion = max(settings.max_contour_motion_px * scale, MIN_MOTION_PX)
     iou = _median([view.silhouette_iou for view in views])
     offset = _median([view.contour_offset_px for view in views])
-    motion = _median([view.motion_px for view in views])
+    motion = _common_motion_px(views)
+    roll = _median([view.roll_deg for view in views])
     beyond = []
     if iou is not None and iou < settings.min_silhouette_iou:
         beyond.append(f"silhouette IoU {iou:.3f} < {settings.min_silhouette_iou:.3f}")
@@ -109,6 +113,8 @@ def judge_camera(camera: Camera, views: Sequence[ViewCheck], settings: Calibrati
         beyond.append(f"contour offset {offset:.2f} px > {max_offset:.2f} px")
     if motion is not None and motion > max_motion:
         beyond.append(f"contour motion {motion:.2f} px > {max_motion:.2f} px")
+    if roll is not None and abs(roll) > settings.max_contour_roll_deg:
+        beyond.append(f"contour roll {roll:.2f}° beyond ±{settings.max_contour_roll_deg:.2f}°")
     status: Status = "unmeasured" if iou is None else "flagged" if beyond else "agrees"
     return CameraCheck(
         camera_id=camera.camera_id,
@@ -119,8 +125,21 @@ def judge_camera(camera: Camera, views: Sequence[ViewCheck], settings: Calibrati
         motion_px=motion,
         max_contour_offset_px=round(max_offset, 4),
         max_motion_px=round(max_motion, 4),
+        roll_deg=roll,
         reason="; ".join(beyond),
     )
+
+
+def _common_motion_px(views: Sequence[ViewCheck]) -> float | None:
+    """What the views' motions have in common: a wrong camera moves all of them alike, a shadow or a hole only one."""
+    shifts = [view.shift_px for view in views if view.shift_px is not None]
+    roll, scale, radius = (
+        _median([getattr(view, name) for view in views]) for name in ("roll_deg", "scale", "radius_px")
+    )
+    if not shifts or roll is None or scale is None or radius is None:
+        return None
+    x, y = np.median(shifts, axis=0)
+    return round(motion_px((float(x), float(y)), roll, scale, radius), 4)
 
 
 def _median(values: Sequence[float | None]) -> float | None:

@@ -148,7 +148,7 @@ def _view_check(capture: CaptureRecord, camera: Camera, agreement: Agreement) ->
         shift_px=None if contour is None else (round(contour.shift_px[0], 3), round(contour.shift_px[1], 3)),
         roll_deg=None if contour is None else round(contour.roll_deg, 4),
         scale=None if contour is None else round(contour.scale, 5),
-        motion_px=None if contour is None else round(contour.motion_px, 3),
+        radius_px=None if contour is None else round(contour.radius_px, 2),
     )
 
 

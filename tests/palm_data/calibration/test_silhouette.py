@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from numpy import ndarray
 
-from palm_data.calibration.contour import fit_contour, outline
+from palm_data.calibration.contour import outline
 from palm_data.calibration.morphology import grown, shrunk
 from palm_data.calibration.silhouette import look_region, measure_agreement, segment_silhouette
 
@@ -53,7 +53,7 @@ def test_a_projection_that_is_off_ends_at_the_image_not_at_itself(shift: tuple[f
     """The seeds are wrong, and the outline that is found is right all the same."""
     image, projected = photograph(paddle(shift), grey=grey), paddle() > 127
     region = look_region(projected)
-    found = segment_silhouette(image, projected, region)
+    found = segment_silhouette(image, projected, region).silhouette
     truth = (paddle(shift) > 127) & region
     iou_with_image = np.count_nonzero(found & truth) / np.count_nonzero(found | truth)
     agreement = measure_agreement(image, projected, NOWHERE, edge_reach_px=5)
@@ -68,7 +68,7 @@ def test_a_projection_that_is_off_ends_at_the_image_not_at_itself(shift: tuple[f
 )
 def test_the_contour_fit_recovers_the_motion(shift: tuple[float, float], roll_deg: float, scale: float) -> None:
     image = photograph(paddle(shift, roll_deg, scale))
-    contour = fit_contour(image, paddle() > 127, NOWHERE, 6.0)
+    contour = measure_agreement(image, paddle() > 127, NOWHERE, edge_reach_px=6.0).contour
     assert contour is not None
     assert contour.roll_deg == pytest.approx(roll_deg, abs=0.35)
     assert contour.scale == pytest.approx(scale, abs=0.01)

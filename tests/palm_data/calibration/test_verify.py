@@ -30,7 +30,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Verification:
     made.rewrite_tka("03_C", lambda camera: turned(camera, 1.0, 2))
     made.rewrite_tka("04_B", lambda camera: moved(camera, 10.0, 0))
     made.rewrite_tka("05_C", lambda camera: moved(camera, 10.0, 1))
-    made.rewrite_tka("06_C", lambda camera: moved(camera, 10.0, 2))
+    made.rewrite_tka("06_C", lambda camera: moved(camera, -25.0, 2))
     made.rewrite_tka("07_B", lambda camera: moved(camera, -10.0, 0))
     made.calibrate()
     return load_verification(made.workspace, made.calibration_id)
@@ -54,8 +54,16 @@ def test_the_fitted_motion_says_what_is_wrong(wrong: Verification) -> None:
     rolls = [view.roll_deg for view in wrong.views if view.camera_id == "MCU_03"]
     assert np.abs(np.median([roll for roll in rolls if roll is not None])) == pytest.approx(1.0, abs=0.25)
     scales = [view.scale for view in wrong.views if view.camera_id == "MCU_06"]
-    # The file says 10 mm too near, at 700 mm: what it expects is larger than what the image shows.
-    assert np.median([scale for scale in scales if scale is not None]) == pytest.approx(1 - 10 / 700, abs=0.005)
+    # The file says 25 mm too far, at 700 mm: what it expects is smaller than what the image shows.
+    assert np.median([scale for scale in scales if scale is not None]) == pytest.approx(1 + 25 / 700, abs=0.006)
+
+
+def test_ten_millimetres_along_the_view_show_at_half_of_the_full_size(tmp_path: Path) -> None:
+    """They move the contour by a hundredth of its radius: less than a pixel in the small images of the other tests."""
+    made = ingested(tmp_path, subjects=1, gestures=1, pods=2, mono=False, portrait_pod=None, image_size=(1224, 1024))
+    made.rewrite_tka("02_C", lambda camera: moved(camera, 10.0, 2))
+    made.calibrate()
+    assert load_verification(made.workspace, made.calibration_id).flagged == ("MCU_02",)
 
 
 def test_the_picture_shows_every_camera(good: Ingested) -> None:
