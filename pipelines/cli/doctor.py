@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import BaseModel
 from rich.table import Table
 
 from pipelines.cli.console import console
@@ -20,7 +21,10 @@ _DISTRIBUTION = "palm-factory"
 _LIBRARIES = {
     ("libusb-1.0.so.0",): ("libusb-1.0-0", "Open3D will not import"),
     ("libGL.so.1",): ("libgl1", "OpenCV and Open3D will not import"),
+    ("libEGL.so.1",): ("libegl1", "Open3D will not import"),
+    ("libX11.so.6",): ("libx11-6", "Open3D will not import"),
     ("libgomp.so.1",): ("libgomp1", "Open3D will not import"),
+    ("libgthread-2.0.so.0",): ("libglib2.0-0", "OpenCV will not import"),
     ("libLLVM-19.so.1", "libLLVM.so.19.1"): ("libllvm19", "Mitsuba cannot render (LLVM 15 crashes it)"),
 }
 _ROOMY_BYTES = 20 * 10**9
@@ -41,9 +45,18 @@ def doctor(
     raw: Annotated[Path | None, typer.Option(help="Raw sessions; read only.")] = None,
     workspace: Annotated[Path | None, typer.Option(help="Where stages write.")] = None,
     releases: Annotated[Path | None, typer.Option(help="Where releases are published.")] = None,
+    list_settings: Annotated[bool, typer.Option("--settings", help="List every setting instead.")] = False,
 ) -> None:
     """Check system packages, Python packages and folders, and say what is missing."""
     settings = load_settings(raw=raw, workspace=workspace, releases=releases)
+    if list_settings:
+        listing = Table("variable", "in force", "meaning")
+        listing.columns[0].no_wrap = True
+        listing.columns[0].overflow = "fold"
+        for name, value, meaning in setting_rows(settings):
+            listing.add_row(name, value, meaning)
+        console.print(listing)
+        return
     findings = [python_finding(), *library_findings(), *package_findings(), *folder_findings(settings)]
     table = Table("", "what", "found", "do")
     for finding in findings:
@@ -58,6 +71,17 @@ def doctor(
     console.print(f"{len(missing)} of {len(findings)} need attention." if missing else "All is well.")
     if missing:
         raise typer.Exit(1)
+
+
+def setting_rows(model: BaseModel, prefix: str = "PALM_") -> Iterator[tuple[str, str, str]]:
+    """Every setting: its variable, the value in force and what it means."""
+    for name, info in type(model).model_fields.items():
+        value = getattr(model, name)
+        variable = f"{prefix}{name.upper()}"
+        if isinstance(value, BaseModel):
+            yield from setting_rows(value, f"{variable}__")
+        else:
+            yield variable, str(value), info.description or ""
 
 
 def python_finding() -> Finding:

@@ -40,6 +40,11 @@ class Browser:
         self.page.goto(f"{self.url}{path}", wait_until="domcontentloaded")
 
 
+def chromium() -> str | None:
+    """The browser of this machine, under any of its names."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
 @contextmanager
 def dagster_page(settings: Settings) -> Iterator[Browser]:
     """`palm ui` on a free port, and a browser on it with a fresh profile."""
@@ -51,7 +56,7 @@ def dagster_page(settings: Settings) -> Iterator[Browser]:
         wait_until_up(process, port)
         with tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
             context = playwright.chromium.launch_persistent_context(
-                profile, executable_path=shutil.which("chromium"), args=list(_ARGUMENTS), viewport=_SIZE
+                profile, executable_path=chromium(), args=list(_ARGUMENTS), viewport=_SIZE
             )
             page = context.pages[0] if context.pages else context.new_page()
             page.set_default_timeout(_PATIENCE_MS)

@@ -1,6 +1,7 @@
 """The project loads, quickly and lightly, and is the graph that was agreed."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -8,9 +9,13 @@ from pathlib import Path
 
 import dagster as dg
 import yaml
+from dagster._config import validate_config
+from dagster._core.instance.config import dagster_instance_config_schema
 
+from pipelines.cli.doctor import setting_rows
 from pipelines.definitions import build_definitions
 from pipelines.partitions import SUBJECTS_PER_RUN
+from schemas.settings import Settings
 
 GRAPH = {
     "raw_session": set(),
@@ -114,3 +119,16 @@ def test_the_repository_shows_the_configuration_that_is_installed() -> None:
     shown = yaml.safe_load((root / "dagster.yaml").read_text())
     assert shown == yaml.safe_load((root / "pipelines/dagster.yaml").read_text())
     assert shown["telemetry"] == {"enabled": False}
+
+
+def test_the_documented_postgres_variant_is_a_valid_configuration() -> None:
+    text = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    result = validate_config(dagster_instance_config_schema(), yaml.safe_load(block))
+    assert result.success, result.errors
+
+
+def test_every_setting_is_listed_with_its_meaning() -> None:
+    rows = list(setting_rows(Settings()))
+    assert {"PALM_RAW", "PALM_INGEST__MAX_IMAGE_PIXELS", "PALM_COMPUTE__WORKERS"} <= {row[0] for row in rows}
+    assert all(meaning for _, _, meaning in rows)

@@ -1,6 +1,5 @@
 """The web page of a materialized workspace, in a headless browser."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +10,11 @@ from pipelines.batch import BatchRequest, run_batch
 from pipelines.instance import terminal_instance
 from pipelines.resources import Compute
 from schemas.settings import Settings
-from tests.pipelines.screenshots import Browser, dagster_page, show_graph, show_picture
+from tests.pipelines.screenshots import Browser, chromium, dagster_page, show_graph, show_picture
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine"),
+    pytest.mark.skipif(chromium() is None, reason="no chromium on this machine"),
 ]
 
 
