@@ -1,5 +1,7 @@
 """Hands as stick figures over images, one colour a finger, so that a swapped finger shows."""
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -25,7 +27,7 @@ def bones() -> tuple[tuple[int, int, str], ...]:
     for finger in FINGER_COLOURS:
         chain = ["wrist", *(f"{finger}{number}" for number in (1, 2, 3)), f"{finger}_tip"]
         rows = [JOINT_NAMES.index(name) for name in chain]
-        found += [(one, other, finger) for one, other in zip(rows, rows[1:], strict=False)]
+        found += [(one, other, finger) for one, other in pairwise(rows)]
     return tuple(found)
 
 

@@ -141,7 +141,7 @@ def stored_points(item: AnnotatedImage, camera: Camera) -> tuple[Float[ndarray, 
     for _ in range(camera.turn_deg // 90):
         points_px = np.stack([height - points_px[:, 1], points_px[:, 0]], axis=1)
         width, height = height, width
-    inside = ((points_px >= 0) & (points_px <= (width, height))).all(axis=1)
+    inside = np.all((points_px >= 0) & (points_px <= (width, height)), axis=1)
     middle = np.array([camera.cx, camera.cy])
     normalised = undistort_points(camera, np.where(inside[:, None], points_px, middle))
     return normalised * (camera.fx, camera.fy) + middle, np.logical_and(item.labelled, inside)

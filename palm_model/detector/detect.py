@@ -160,10 +160,10 @@ def _figures(index: CaptureIndex, seen: list[_Seen]) -> dict[str, float | int]:
 def _picture(index: CaptureIndex, seen: list[_Seen]) -> UInt8[ndarray, "height width 3"]:
     """The joints over the crops of a few captures, one row a capture, one column a colour camera."""
     gestures = {capture.frame: capture.gesture for capture in index.captures}
-    shown = [item for item in seen if item.tile is not None]
     tiles, labels = [], []
-    for item in sorted(shown, key=lambda item: (item.frame, item.camera_id)):
-        assert item.tile is not None
+    for item in sorted(seen, key=lambda item: (item.frame, item.camera_id)):
+        if item.tile is None:
+            continue
         points = item.box.to_crop(item.points_px, _TILE_PX)
         tiles.append(draw_skeleton(item.tile, points, item.confidence))
         labels.append(f"{item.camera_id} {gestures[item.frame]} {item.confidence.mean():.2f}")
