@@ -26,6 +26,7 @@ SWELLING_SCALE_MM = 26.0
 BEYOND_REACH_M = (0.68e-3, 0.82e-3)
 """Range of what the hand model cannot imitate of the displacement: mean over its surface."""
 _FINGER_THINNESS = 0.5
+_ARM_SMOOTHNESS = 0.8
 _SHARES = np.linspace(0.0, 4.0, 161)
 _WAVES = 256
 _SPLINE_SPREAD = 0.33
@@ -53,8 +54,9 @@ def draw_identity(template: CaptureTemplate, rng: np.random.Generator) -> Identi
     points = template.base_vertices
     bending = smooth_field(points, rng, scale_mm=FIELD_SCALE_MM, channels=3)
     swelling = smooth_field(points, rng, scale_mm=SWELLING_SCALE_MM, channels=1)
-    # A finger is thinner than a palm, and swells and shrinks the less for it.
+    # A finger is thinner than a palm, and swells and shrinks the less for it; an arm is smooth.
     thickness = 1.0 - _FINGER_THINNESS * template.base_weights[:, 1:16].sum(axis=1, keepdims=True)
+    thickness -= _ARM_SMOOTHNESS * template.base_weights[:, 16:]
     swelling = swelling * thickness * vertex_normals(points, template.base_faces)
     displacement = _mixed(bending, swelling, template.hand_vertex_count, rng)
     directions = rng.standard_normal((16, 3))

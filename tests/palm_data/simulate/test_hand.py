@@ -18,7 +18,7 @@ def test_surfaces_are_sane(number: int, gesture: str) -> None:
     assert np.isfinite(hand.vertices).all()
     edges = np.linalg.norm(hand.vertices[hand.faces] - hand.vertices[np.roll(hand.faces, 1, axis=1)], axis=2)
     assert edges.min() > 2e-5
-    assert edges.max() < 0.012
+    assert edges[hand.part != 2].max() < 0.011
     np.testing.assert_allclose(np.linalg.norm(hand.normals, axis=1), 1.0, atol=1e-9)
     # No spike: the faces round a vertex hardly ever look the other way.
     corners = hand.vertices[hand.faces]

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from palm_data.simulate.identity import lattice_field, smooth_field
+from palm_data.simulate.identity import BEYOND_REACH_M, lattice_field, smooth_field
+from palm_data.simulate.reach import beyond_reach
 from palm_data.simulate.subject import make_subject
 from palm_data.simulate.template import capture_template
 from tests.palm_data.simulate.people import SEED, person
@@ -62,3 +63,16 @@ def test_fields_have_unit_variance() -> None:
     assert np.std(lattice_field(points, np.random.default_rng(1), scale_mm=5.0)) == pytest.approx(1.0, abs=0.1)
     values = [smooth_field(points[:50], np.random.default_rng(seed), scale_mm=30.0, channels=3) for seed in range(200)]
     assert np.std(values) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_part_of_the_departure_is_beyond_the_models_reach(number: int) -> None:
+    hand = capture_template().hand_vertex_count
+    left = np.linalg.norm(beyond_reach(person(number).identity.displacement[:hand]), axis=1)
+    assert BEYOND_REACH_M[0] - 2e-5 <= left.mean() <= BEYOND_REACH_M[1] + 2e-5
+
+
+def test_what_the_model_can_do_leaves_nothing() -> None:
+    model = capture_template().model
+    shaped = model.shapedirs.astype(np.float64) @ np.linspace(-1, 1, 10) + [0.01, -0.02, 0.03]
+    assert np.abs(beyond_reach(shaped)).max() < 1e-5

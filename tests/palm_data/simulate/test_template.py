@@ -67,9 +67,9 @@ def test_smoothing_rounds_the_fingers_outwards() -> None:
     template = capture_template()
     flat, round_ = template.refine @ template.base_vertices, template.smooth(template.base_vertices)
     hand = template.vertices_of(template.hand_face)
-    moved = np.einsum("ni,ni->n", round_ - flat, vertex_normals(round_, template.faces))[hand]
+    outwards = np.einsum("ni,ni->n", round_ - flat, vertex_normals(round_, template.faces))[hand]
     assert np.linalg.norm(round_ - flat, axis=1)[hand].max() < 0.002
-    assert moved.mean() > 2e-5
+    assert outwards.mean() > 2e-5
 
 
 def test_skinning_weights_sum_to_one() -> None:
