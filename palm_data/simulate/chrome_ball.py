@@ -1,32 +1,43 @@
-"""Exposure brackets of a mirror ball at the rig's centre, one set for each colour camera."""
+"""The mirror ball: what a calibration session photographs at several exposures to learn the light.
+
+The ball stands at the rig's origin.
+"""
 
 from pathlib import Path
 
 import numpy as np
 
+from palm_data.simulate.image_files import write_png
 from palm_data.simulate.render import Studio
-from palm_data.simulate.rig import SimulatedRig, is_colour
-from palm_data.simulate.scan_files import write_image
+from palm_data.simulate.rig import SimulatedRig
+from palm_data.simulate.seeds import Stream, generator, render_seed
 from palm_data.simulate.sensor import colour_image
+from schemas.camera import TsaiCamera
 
-EXPOSURES_US = (250, 500, 1000, 2000, 4000, 8000)
 RADIUS_M = 0.05
-REFLECTANCE = 0.95
-_SPP = 64
-_SATURATION = 200.0  # the mirror shows the lights themselves
-_STREAM = 51
+REFLECTANCE = 0.92
+EXPOSURES_US = (15, 60, 250, 1000, 4000)
+_SPP = 36
+_NO_LIMIT = 1e9
 
 
-def write_chrome_ball(folder: Path, studio: Studio, rig: SimulatedRig, seed: int) -> None:
-    """Write `NN_C.<exposure_us>.png` for every colour camera and exposure."""
-    scene = studio.with_ball(RADIUS_M, REFLECTANCE)
-    for number, camera in enumerate(rig.cameras):
-        if not is_colour(camera):
-            continue
-        width, height = camera.image_size_px
-        pixels = np.arange(width * height)
-        radiance = studio.radiance(scene, camera, pixels, spp=_SPP, seed=seed * 1000 + number, limit=_SATURATION)
-        for exposure in EXPOSURES_US:
-            rng = np.random.default_rng([seed, _STREAM, number, exposure])
-            image = colour_image(radiance.reshape(height, width, 3), rng, exposure)
-            write_image(folder / f"{camera.raw_name}.{exposure}.png", image)
+def ball_files(folder: Path, raw_name: str) -> tuple[Path, ...]:
+    """Where a camera's brackets go, one for each exposure."""
+    return tuple(folder / f"{raw_name}.{exposure}.png" for exposure in EXPOSURES_US)
+
+
+def photograph_ball(studio: Studio, rig: SimulatedRig, camera: TsaiCamera, seed: int, folder: Path) -> None:
+    """Write a colour camera's brackets of the ball; one rendering, exposed again and again with fresh noise."""
+    width, height = camera.image_size_px
+    number = rig.cameras.index(camera)
+    radiance = studio.radiance(
+        studio.with_ball(RADIUS_M, REFLECTANCE),
+        camera,
+        np.arange(width * height),
+        spp=_SPP,
+        seed=render_seed(seed, Stream.BALL, number),
+        limit=_NO_LIMIT,
+    ).reshape(height, width, 3)
+    for exposure, path in zip(EXPOSURES_US, ball_files(folder, camera.raw_name), strict=True):
+        image = colour_image(radiance, generator(seed, Stream.BALL_NOISE, number, exposure), exposure)
+        write_png(path, image)

@@ -6,6 +6,7 @@ and no image is ever resampled. The aperture has its real size: what is off the 
 
 import importlib
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -265,6 +266,15 @@ class Studio:
         hit = hand.ray_intersect_preliminary(ray)
         found = np.asarray(dr.select(hit.is_valid(), hit.t, 1e9))
         return np.maximum(distance - found, 0.0)
+
+    def write_exr(self, path: Path, radiance: Float[ndarray, "height width 3"]) -> None:
+        """Write linear radiance as OpenEXR, half precision."""
+        threads = self._dr.thread_count()
+        self._dr.set_thread_count(max(threads, 2))  # as its reader, Mitsuba's EXR writer needs two
+        bitmap = self._mi.Bitmap(np.ascontiguousarray(radiance, np.float32))
+        half = bitmap.convert(self._mi.Bitmap.PixelFormat.RGB, self._mi.Struct.Type.Float16, srgb_gamma=False)
+        half.write(str(path), self._mi.Bitmap.FileFormat.OpenEXR)
+        self._dr.set_thread_count(threads)
 
     def surroundings(self, scene: Any, height: int, *, spp: int, seed: int) -> Float[ndarray, "height width 3"]:
         """What the origin sees: an equirectangular map of radiance, +z up.

@@ -16,11 +16,12 @@ CALIBRATION_ID = "2026-01-12_a"
 RIG_SERIAL = "3DMD-SIM-0007"
 SENSOR_PX = (2448, 2048)
 PIXEL_MM = 0.00345
+PODS = 7
 PORTRAIT_POD = 4
 F_NUMBER = 11.0
 Letter = Literal["A", "B", "C"]
 
-_AZIMUTH_STEP_DEG = 360.0 / 7.0
+_AZIMUTH_STEP_DEG = 360.0 / PODS
 _ELEVATION_DEG = (14.0, -10.0, 30.0, -4.0, 22.0, -14.0, 34.0)
 _DISTANCE_M = (0.84, 0.86, 0.85, 0.88, 0.86, 0.87, 0.85)
 _FOCAL_MM = 18.0
@@ -70,7 +71,7 @@ def make_rig(seed: int, scale: float) -> SimulatedRig:
     """The rig of a seed at an image scale; the scale changes pixel size and principal point, never a ray's direction."""
     cameras: list[TsaiCamera] = []
     calibrated: list[TsaiCamera] = []
-    for pod in range(1, 8):
+    for pod in range(1, PODS + 1):
         for letter in cast("tuple[Letter, ...]", ("A", "B", "C")):
             rng = np.random.default_rng([seed, 21, pod, ord(letter)])
             camera = _camera(rng, pod, letter, scale)
