@@ -33,7 +33,9 @@ def write_annotations(session: RawSession) -> None:
             pixels = project_tsai(camera, surface.vertices[ROWS])
             visibility = np.where((np.arange(len(ROWS)) % 3 == 0) & (number == 1), 0, 2)
             flat = np.column_stack([pixels, visibility]).ravel().tolist()
-            images.append({"id": number, "file_name": path.relative_to(session.raw).as_posix(), "width": 1, "height": 1})
+            images.append(
+                {"id": number, "file_name": path.relative_to(session.raw).as_posix(), "width": 1, "height": 1}
+            )
             annotations.append({"id": number, "image_id": number, "category_id": 1, "keypoints": flat})
     coco = {
         "info": {"pixel_origin": "corner: integers at corners", "year": 2026},
