@@ -9,6 +9,7 @@ Kernels run on one thread everywhere, because the order of a parallel sum is not
 import errno
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -165,7 +166,7 @@ def _map_processes(
 ) -> Iterator[Outcome]:
     """As `_map_here`, in worker processes; keys that were under way when a worker died run again, each alone."""
     orphans: list[str] = []
-    with _borrowed_pool(workers) as pool:
+    with _pool(workers, _SHARED.get()) as pool:
         futures = {pool.submit(run_key, function, key, workspace, settings): key for key in keys}
         for future in as_completed(futures):
             if isinstance(future.exception(), BrokenProcessPool):
@@ -176,80 +177,85 @@ def _map_processes(
         yield _run_alone(function, key, workspace, settings)
 
 
-class _SharedPool:
-    """Worker processes that outlive one map: starting them and importing the libraries takes seconds."""
+class _Workers:
+    """Worker processes, started when first needed."""
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
-        self._workers = 0
+        self._count = 0
 
-    def get(self, workers: int) -> ProcessPoolExecutor:
-        """The pool, started anew if it has too few workers or lost one."""
-        if self._pool is None or self._workers < workers:
-            self.close()
-            self._pool, self._workers = _pool(workers), workers
+    def pool(self, count: int) -> ProcessPoolExecutor:
+        """The pool, started anew if it has too few workers."""
+        if self._pool is None or self._count < count:
+            self.end()
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
+            self._count = count
         return self._pool
 
-    def close(self) -> None:
-        """End the workers, those that are at work too."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+    def end(self, *, at_once: bool = False) -> None:
+        """End the workers, once they are idle or at once: what they were at appears whole or not at all."""
+        if self._pool is None:
+            return
+        if at_once:
+            for process in list(self._pool._processes.values()):  # public from Python 3.14 on
+                process.terminate()
+        self._pool.shutdown(cancel_futures=True)
+        self._pool = None
 
 
-_SHARED: ContextVar[_SharedPool | None] = ContextVar("shared_pool", default=None)
+_SHARED: ContextVar[_Workers | None] = ContextVar("shared_workers", default=None)
 
 
 @contextmanager
 def shared_workers() -> Iterator[None]:
-    """Have every map inside the block use the same worker processes."""
-    shared = _SharedPool()
-    token = _SHARED.set(shared)
+    """Have every map inside the block use the same worker processes: starting them takes seconds."""
+    workers = _Workers()
+    token = _SHARED.set(workers)
     try:
         yield
     finally:
         _SHARED.reset(token)
-        shared.close()
+        workers.end()
 
 
 @contextmanager
-def _borrowed_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    shared = _SHARED.get()
-    if shared is None:
-        with _pool(workers) as pool:
-            yield pool
-        return
-    pool = shared.get(workers)
+def _pool(count: int, shared: _Workers | None) -> Iterator[ProcessPoolExecutor]:
+    """A pool of workers: the shared ones, or some that end with the block."""
+    workers = shared or _Workers()
     try:
+        pool = workers.pool(count)
         yield pool
         pool.submit(os.getpid)  # a pool that lost a worker refuses all further work
     except BrokenProcessPool:
-        shared.close()
+        workers.end()
+    except BaseException:  # an interrupt: nobody waits for what is under way
+        workers.end(at_once=True)
+        raise
+    finally:
+        if shared is None:
+            workers.end()
 
 
 def _run_alone(function: StageFunction, key: str, workspace: Workspace, settings: Settings) -> Outcome:
+    """The key's outcome from a process of its own, so that nobody else pays if it is killed again."""
     start = time.perf_counter()
-    with _pool(1) as pool:
+    with _pool(1, None) as pool:
         future: Future[Outcome] = pool.submit(run_key, function, key, workspace, settings)
-        try:
+        if not isinstance(future.exception(), BrokenProcessPool):
             return future.result()
-        except BrokenProcessPool:
-            failure = Failure(
-                kind="WorkerDied",
-                message="the worker process was killed while it worked on this key: out of memory, or a crash in native code.",
-                expected=False,
-                transient=False,
-            )
-            return Outcome(key=key, seconds=time.perf_counter() - start, failure=failure)
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    failure = Failure(
+        kind="WorkerDied",
+        message="the worker process was killed while it worked on this key: out of memory, or a crash in native code.",
+        expected=False,
+        transient=False,
+    )
+    return Outcome(key=key, seconds=time.perf_counter() - start, failure=failure)
 
 
 def _start_worker() -> None:
-    """End with the parent: a worker that outlives a killed parent would hold its locks."""
+    """Leave interrupts to the parent, and end with it: a worker that outlives a killed parent would hold its locks."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()

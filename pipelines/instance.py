@@ -18,6 +18,14 @@ from schemas.errors import ConflictError
 if TYPE_CHECKING:
     import dagster as dg
 
+_NO_CAPTURE = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
+"""What a terminal prints belongs on the terminal; Dagster would pass it through a file and two more processes."""
+
 TERMINAL_TAG = "palm/terminal"
 """On runs that a terminal executes itself."""
 
@@ -41,6 +49,7 @@ def terminal_instance(workspace: Path) -> Iterator["dg.DagsterInstance"]:
         ConflictError: if another terminal is running a batch here.
     """
     import dagster as dg
+    from dagster._core.instance.ref import InstanceRef
 
     home = dagster_home(workspace)
     os.environ["DAGSTER_HOME"] = str(home)  # otherwise parts of Dagster write to the user's home
@@ -52,15 +61,15 @@ def terminal_instance(workspace: Path) -> Iterator["dg.DagsterInstance"]:
             raise ConflictError(
                 f"{home}: expected no other batch, found a terminal that is running one. Wait for it to end."
             ) from None
-        with dg.DagsterInstance.from_config(str(home)) as instance:
-            _end_abandoned(instance)
+        with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_NO_CAPTURE)) as instance:
+            end_abandoned(instance)
             yield instance
     finally:
         os.close(descriptor)
 
 
-def _end_abandoned(instance: "dg.DagsterInstance") -> None:
-    """Whoever holds the lock knows that no other terminal is alive."""
+def end_abandoned(instance: "dg.DagsterInstance") -> None:
+    """Mark the runs of terminals as cancelled; whoever holds the lock knows that no other terminal is alive."""
     import dagster as dg
     from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 

@@ -1,8 +1,12 @@
 """`palm materialize`: the whole graph as one batch, with progress and a table of what came of it."""
 
+import os
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -13,6 +17,9 @@ from pipelines.cli.console import console
 if TYPE_CHECKING:
     from pipelines.batch import AssetResult, BatchResult
     from pipelines.compute import Progress as Step
+
+Result = TypeVar("Result")
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def materialize(
@@ -30,7 +37,7 @@ def materialize(
     code is 1.
     """
     from pipelines.batch import BatchRequest, run_batch
-    from pipelines.instance import terminal_instance
+    from pipelines.instance import end_abandoned, terminal_instance
     from schemas.settings import load_settings
 
     settings = load_settings(raw=raw, workspace=workspace, releases=releases)
@@ -41,12 +48,33 @@ def materialize(
     )
     start = time.perf_counter()
     with terminal_instance(settings.workspace) as instance, _Bars() as bars:
-        result = run_batch(instance, settings, request, watch=bars.step)
+
+        def stop() -> None:
+            bars.close()
+            end_abandoned(instance)
+
+        result = _interruptible(lambda: run_batch(instance, settings, request, watch=bars.step), stop)
     console.print(_table(result))
     _print_problems(result)
     console.print(f"{time.perf_counter() - start:.1f} s. Look at it with: palm ui", highlight=False)
     if not result.whole:
         raise typer.Exit(1)
+
+
+def _interruptible(work: Callable[[], Result], stop: Callable[[], None]) -> Result:
+    """Do the work beside the main thread, where Dagster leaves interrupts alone; on Ctrl+C end this process at once.
+
+    Stages appear whole or not at all, and worker processes end with this one, so there is nothing to wait for.
+    """
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")  # it cleans up; no need to say so
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(copy_context().run, work)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            stop()
+            console.print("Interrupted. What is finished is kept: run it again to go on.")
+            os._exit(_INTERRUPTED)
 
 
 class _Bars:
@@ -65,6 +93,10 @@ class _Bars:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the bars as they are, and the terminal as it was."""
         self._progress.stop()
 
     def step(self, step: "Step") -> None:

@@ -3,7 +3,12 @@
 import fcntl
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -188,3 +193,36 @@ def test_the_command_names_the_subject_and_fails(first: BatchResult, settings: S
     good = CliRunner().invoke(app, ["materialize", *places, "--select", "capture_index", "--subjects", "0001,0003"])
     assert good.exit_code == 0, good.output
     assert "0.0 MB" in good.output or "captures" in good.output
+
+
+def test_a_batch_interrupted_and_killed_ends_in_the_same_release(
+    first: BatchResult, settings: Settings, tmp_path: Path
+) -> None:
+    """And in worker processes, where `first` was made in this one."""
+    again = settings.model_copy(update={"workspace": tmp_path / "workspace", "releases": tmp_path / "releases"})
+    assert _end_batch_after(again, "raw_session", signal.SIGINT) == 130
+    assert _end_batch_after(again, "capture_index", signal.SIGKILL) == -signal.SIGKILL
+    with terminal_instance(again.workspace) as instance:
+        assert {run.status for run in instance.get_runs()} == {dg.DagsterRunStatus.CANCELED}
+        run_batch(instance, again, BatchRequest(release="0.1.0"), compute=Compute(where="processes", workers=2))
+    roots = [
+        json.loads((releases / "0.1.0/manifest.json").read_text())["merkle_root"]
+        for releases in (settings.releases, again.releases)
+    ]
+    assert roots[0] == roots[1]
+
+
+def _end_batch_after(settings: Settings, stage: str, sign: signal.Signals) -> int:
+    """Start the command, send it a signal once a stage has an output, and return its exit code."""
+    places = [f"--{name}={getattr(settings, name)}" for name in ("raw", "workspace", "releases")]
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"  # a shell may have it ignored
+        "from pipelines.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", program, "materialize", *places]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    limit = time.monotonic() + 120
+    while not list((settings.workspace / "stages" / stage).glob("*/record.json")) and time.monotonic() < limit:
+        time.sleep(0.05)
+    process.send_signal(sign)
+    return process.wait(60)
