@@ -26,7 +26,7 @@ from pipelines.resources import Compute
 from schemas.errors import ConflictError, SettingsError
 from schemas.settings import Settings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("batch")]
 BY_SUBJECT = ("raw_session", "capture_index", "scan_maps", "subject_shard")
 
 

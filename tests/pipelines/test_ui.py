@@ -14,6 +14,7 @@ from tests.pipelines.screenshots import Browser, chromium, dagster_page, show_gr
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.xdist_group("ui"),
     pytest.mark.skipif(chromium() is None, reason="no chromium on this machine"),
 ]
 
