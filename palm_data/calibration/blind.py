@@ -24,7 +24,7 @@ _PIXEL_LIMIT = 1e5
 class BlindSpots:
     """Points in the world (m) whose projected convex hulls cover what the scan says nothing about."""
 
-    hulls: tuple[Float[ndarray, "points 3"], ...]
+    hulls: tuple[Float[ndarray, "_ 3"], ...]
 
 
 def blind_spots(surface: Surface) -> BlindSpots:

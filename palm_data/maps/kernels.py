@@ -1,5 +1,6 @@
 """Compiled loops: one way to compile them, single-threaded and the same bytes on every run."""
 
+import inspect
 import typing
 from collections.abc import Callable
 
@@ -10,8 +11,9 @@ Function = typing.TypeVar("Function", bound=Callable[..., object])
 
 def compiled(function: Function) -> Function:
     """The function, compiled at its first call and kept beside the source, or in memory where nothing is writable."""
+    plain = inspect.unwrap(function)  # under a shape checker the function comes wrapped, and numba needs its bare code
     try:
-        kept = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+        kept = numba.njit(cache=True, nogil=True, error_model="numpy")(plain)
     except RuntimeError:  # numba finds no folder it may write its cache to: a read-only installation
-        kept = numba.njit(nogil=True, error_model="numpy")(function)
+        kept = numba.njit(nogil=True, error_model="numpy")(plain)
     return typing.cast(Function, kept)

@@ -22,7 +22,7 @@ class Surface:
     faces: Int32[ndarray, "faces 3"]
     normals: Float[ndarray, "vertices 3"]
     """Unit, as the triangles are wound; 0 at a vertex without area."""
-    rims: tuple[Int32[ndarray, " rim"], ...]
+    rims: tuple[Int32[ndarray, "_"], ...]
     """Vertices of each connected border, longest first: the cut of the forearm, and holes."""
     dropped_pieces: int
     """Floating fragments that were left out."""
@@ -84,7 +84,7 @@ def large_pieces(
     return faces[keep[piece]], int(np.count_nonzero((size > 0) & ~keep))
 
 
-def rims(vertices: int, faces: Int32[ndarray, "faces 3"]) -> tuple[Int32[ndarray, " rim"], ...]:
+def rims(vertices: int, faces: Int32[ndarray, "faces 3"]) -> tuple[Int32[ndarray, "_"], ...]:
     """The connected borders, made of edges that only one triangle has, longest first: each one's vertices, sorted."""
     if len(faces) == 0:
         return ()

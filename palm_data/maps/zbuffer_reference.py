@@ -60,7 +60,7 @@ def rasterize_reference(
 
 
 def _cross(u: ndarray, v: ndarray) -> ndarray:
-    return u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
+    return np.asarray(u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0])
 
 
 def _covered(

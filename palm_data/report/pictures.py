@@ -30,7 +30,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _TILE_PX = 320
 
 
-def as_rgb(image: UInt8[ndarray, "height width *channels"]) -> UInt8[ndarray, "height width 3"]:
+def as_rgb(image: ndarray) -> UInt8[ndarray, "height width 3"]:
     """The image with three channels, as a copy that may be drawn on.
 
     Raises:

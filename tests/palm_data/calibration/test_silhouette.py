@@ -39,7 +39,7 @@ def photograph(coverage: ndarray, *, grey: bool = False, seed: int = 0) -> ndarr
 @pytest.mark.parametrize("grey", [False, True])
 def test_a_true_projection_agrees_in_colour_and_in_grey(grey: bool) -> None:
     coverage = paddle()
-    agreement = measure_agreement(photograph(coverage, grey=grey), coverage > 127, NOWHERE, edge_reach_px=5)
+    agreement = measure_agreement(photograph(coverage, grey=grey), coverage > 127, NOWHERE, edge_reach_px=5.0)
     assert agreement.iou is not None
     assert agreement.iou > 0.97
     assert agreement.contour is not None
@@ -56,7 +56,7 @@ def test_a_projection_that_is_off_ends_at_the_image_not_at_itself(shift: tuple[f
     found = segment_silhouette(image, projected, region).silhouette
     truth = (paddle(shift) > 127) & region
     iou_with_image = np.count_nonzero(found & truth) / np.count_nonzero(found | truth)
-    agreement = measure_agreement(image, projected, NOWHERE, edge_reach_px=5)
+    agreement = measure_agreement(image, projected, NOWHERE, edge_reach_px=5.0)
     assert agreement.iou is not None
     assert iou_with_image > 0.93
     assert agreement.iou < 0.85
@@ -93,8 +93,8 @@ def test_what_is_excluded_is_not_judged() -> None:
     image = photograph(np.maximum(coverage, arm))
     excluded = np.zeros((HEIGHT, WIDTH), dtype=bool)
     excluded[86:] = True
-    blind = measure_agreement(image, coverage > 127, NOWHERE, edge_reach_px=5)
-    told = measure_agreement(image, coverage > 127, excluded, edge_reach_px=5)
+    blind = measure_agreement(image, coverage > 127, NOWHERE, edge_reach_px=5.0)
+    told = measure_agreement(image, coverage > 127, excluded, edge_reach_px=5.0)
     assert told.iou is not None
     assert blind.iou is not None
     assert told.iou > 0.97 > blind.iou
@@ -103,7 +103,7 @@ def test_what_is_excluded_is_not_judged() -> None:
 def test_nothing_to_see_is_not_measured() -> None:
     image = photograph(paddle())
     for projected, excluded in ((NOWHERE, NOWHERE), (paddle() > 127, ~NOWHERE)):
-        agreement = measure_agreement(image, projected, excluded, edge_reach_px=5)
+        agreement = measure_agreement(image, projected, excluded, edge_reach_px=5.0)
         assert agreement.iou is None
         assert agreement.contour is None
         assert not agreement.segmented.any()
@@ -111,7 +111,7 @@ def test_nothing_to_see_is_not_measured() -> None:
 
 def test_an_image_without_a_hand_agrees_with_nothing() -> None:
     empty = photograph(np.zeros((HEIGHT, WIDTH), dtype=np.uint8))
-    agreement = measure_agreement(empty, paddle() > 127, NOWHERE, edge_reach_px=5)
+    agreement = measure_agreement(empty, paddle() > 127, NOWHERE, edge_reach_px=5.0)
     assert agreement.iou is not None
     assert agreement.iou < 0.8
 
@@ -119,7 +119,7 @@ def test_an_image_without_a_hand_agrees_with_nothing() -> None:
 def test_a_large_image_is_segmented_at_a_smaller_size_with_the_same_answer() -> None:
     coverage = cv2.resize(paddle(), (WIDTH * 8, HEIGHT * 8), interpolation=cv2.INTER_LINEAR)
     image = cv2.resize(photograph(paddle()), (WIDTH * 8, HEIGHT * 8), interpolation=cv2.INTER_LINEAR)
-    agreement = measure_agreement(image, coverage > 127, np.zeros(coverage.shape, dtype=bool), edge_reach_px=24)
+    agreement = measure_agreement(image, coverage > 127, np.zeros(coverage.shape, dtype=bool), edge_reach_px=24.0)
     assert agreement.iou is not None
     assert agreement.iou > 0.97
 
@@ -138,6 +138,6 @@ def test_growing_and_shrinking_are_by_distance() -> None:
 
 def test_the_same_input_gives_the_same_answer() -> None:
     image, projected = photograph(paddle((2.0, 1.0))), paddle() > 127
-    first = measure_agreement(image, projected, NOWHERE, edge_reach_px=5)
-    second = measure_agreement(image, projected, NOWHERE, edge_reach_px=5)
+    first = measure_agreement(image, projected, NOWHERE, edge_reach_px=5.0)
+    second = measure_agreement(image, projected, NOWHERE, edge_reach_px=5.0)
     assert (first.iou, first.contour) == (second.iou, second.contour)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy import ndarray
 
-from palm_data.maps.zbuffer import Raster, Roi, projected_roi, rasterize
+from palm_data.maps.zbuffer import Raster, Roi, check_inputs, projected_roi, rasterize
 from palm_data.maps.zbuffer_reference import rasterize_reference
 from schemas.errors import GeometryError
 from tests.palm_data.maps.scenes import cast_rays, hand_scene
@@ -29,7 +29,10 @@ def plane_depth(corners: ndarray) -> ndarray:
     x, y = np.meshgrid(np.arange(SIZE[0]) + 0.5, np.arange(SIZE[1]) + 0.5)
     rays = np.stack([(x - K[0, 2]) / K[0, 0], (y - K[1, 2]) / K[1, 1], np.ones_like(x)], axis=-1)
     normal = np.cross(corners[1] - corners[0], corners[2] - corners[0])
-    return (normal @ corners[0]) / (rays @ normal)
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # pixels whose ray runs along the plane; none of them is covered
+        return np.asarray((normal @ corners[0]) / (rays @ normal))
 
 
 @unhurried
@@ -207,7 +210,6 @@ def test_no_triangles_give_an_empty_picture() -> None:
 @pytest.mark.parametrize(
     ("vertices", "faces", "roi", "word"),
     [
-        (np.ones((3, 2)), np.zeros((1, 3), dtype=int), None, "vertices"),
         (np.ones((3, 3)), np.array([[0, 1, 3]]), None, "indices"),
         (np.ones((3, 3)), np.array([[0, -1, 2]]), None, "indices"),
         (np.full((3, 3), np.nan), np.array([[0, 1, 2]]), None, "finite"),
@@ -220,6 +222,13 @@ def test_unusable_input_is_refused_before_any_kernel_runs(
 ) -> None:
     with pytest.raises(GeometryError, match=word):
         rasterize(vertices, faces, K, *SIZE, roi=roi)
+
+
+def test_arrays_of_another_shape_are_refused() -> None:
+    with pytest.raises(GeometryError, match="vertices"):
+        check_inputs(np.ones((3, 2)), np.zeros((1, 3), dtype=int), K, SIZE, Roi(0, 0, 1, 1))
+    with pytest.raises(GeometryError, match="skew"):
+        check_inputs(np.ones((3, 3)), np.zeros((1, 3), dtype=int), np.ones((3, 3)), SIZE, Roi(0, 0, 1, 1))
 
 
 @unhurried
