@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from schemas.camera import PixelOrigin
 from schemas.errors import SettingsError
+from schemas.registration import RegistrationSettings
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
@@ -99,6 +100,10 @@ class DetectorSettings(BaseModel):
     crop_margin: Annotated[
         float, Field(ge=1, description="Side of the crop as a multiple of the projected scan's longer side.")
     ] = 1.2
+    reach_m: Annotated[
+        float,
+        Field(gt=0, description="How much of the scan counts as hand, from the fingertips to the forearm, metres."),
+    ] = 0.2
     sigma_px: Annotated[float, Field(gt=0, description="Standard deviation of the targets, px of the input.")] = 1.75
     mono: Annotated[bool, Field(description="Whether joints are detected in the mono cameras too.")] = True
     training: DetectorTrainingSettings = DetectorTrainingSettings()
@@ -180,6 +185,7 @@ class Settings(BaseSettings):
     maps: MapSettings = MapSettings()
     detector: DetectorSettings = DetectorSettings()
     keypoints_3d: Keypoints3DSettings = Keypoints3DSettings()
+    registration: RegistrationSettings = RegistrationSettings()
     shard: ShardSettings = ShardSettings()
     quality: QualitySettings = QualitySettings()
     release: ReleaseSettings = ReleaseSettings()

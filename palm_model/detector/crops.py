@@ -11,9 +11,12 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from palm_data.camera.pinhole import project, undistorted
+from palm_data.maps.surface import Surface
 from schemas.camera import Camera
 
 _MIN_SIDE_PX = 8
+_MIN_CUT_M = 0.03
+"""A border of a smaller extent is a hole, not where the forearm was cut."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,24 @@ class CropBox:
     def to_image(self, points_px: Float[ndarray, "*n 2"], size: int) -> Float[ndarray, "*n 2"]:
         """Pixels of a crop of `size` × `size` in the image."""
         return points_px * (self.side / size) + np.array([self.left, self.top])
+
+
+def hand_vertices(surface: Surface, reach_m: float) -> Float[ndarray, "n 3"]:
+    """The scan's vertices up to `reach_m` from the fingertips towards the forearm; all if it was cut nowhere.
+
+    A forearm is often longer than the hand in the image, and would leave it few of the crop's pixels. The cut is the
+    border that lies farthest from the scan's middle (the hollow of a fist can have a longer one); the tips are what
+    lies farthest from the cut.
+    """
+    vertices = surface.vertices
+    borders = [vertices[rim] for rim in surface.rims]
+    middles = [(rim.min(axis=0) + rim.max(axis=0)) / 2.0 for rim in borders if np.ptp(rim, axis=0).max() >= _MIN_CUT_M]
+    if not middles:
+        return vertices
+    centre = vertices.mean(axis=0)
+    cut = max(middles, key=lambda middle: float(np.linalg.norm(middle - centre)))
+    distance = np.linalg.norm(vertices - cut, axis=1)
+    return vertices[distance >= distance.max() - reach_m]
 
 
 def scan_box(vertices: Float[ndarray, "n 3"], camera: Camera, margin: float) -> CropBox | None:

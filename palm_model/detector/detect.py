@@ -63,7 +63,7 @@ def detect_subject(subject_id: SubjectId, workspace: Workspace, settings: Settin
     calibration = workspace.require("calibration", index.session.calibration_id)
     (cameras_digest,) = (item.sha256 for item in calibration.outputs if item.path == CAMERAS_FILE)
     checkpoint = current_checkpoint(workspace, settings)
-    used = settings.detector.model_dump(mode="json", include={"input_px", "crop_margin", "sigma_px", "mono"})
+    used = settings.detector.model_dump(mode="json", include={"input_px", "crop_margin", "reach_m", "sigma_px", "mono"})
     return workspace.run_stage(
         KEYPOINTS_2D,
         subject_id,

@@ -10,7 +10,7 @@ from palm_data.camera.pinhole import undistort_image, undistortion_maps
 from palm_data.capture.index import load_index
 from palm_data.maps.captured import read_surface, read_view_image
 from palm_data.store.workspace import Workspace
-from palm_model.detector.crops import CropBox, scan_box
+from palm_model.detector.crops import CropBox, hand_vertices, scan_box
 from schemas.camera import Camera
 from schemas.capture import CaptureIndex, CaptureRecord, Consent, ImageRecord
 from schemas.errors import ConsentError
@@ -44,13 +44,13 @@ class ViewReader:
         Raises:
             BadInputError: if a raw file is not the one that was ingested.
         """
-        surface = read_surface(capture, self._settings)
-        margin = self._settings.detector.crop_margin
+        detector = self._settings.detector
+        vertices = hand_vertices(read_surface(capture, self._settings), detector.reach_m)
         for record in capture.images:
             camera = self._cameras.get(record.camera_id)
             if camera is None or record.camera_id not in wanted:
                 continue
-            box = scan_box(surface.vertices, camera, margin)
+            box = scan_box(vertices, camera, detector.crop_margin)
             if box is not None:
                 yield View(record, camera, self._undistorted(record, camera), box)
 

@@ -7,8 +7,9 @@ import pytest
 from palm_data.calibration.cameras import load_cameras
 from palm_data.camera.pinhole import project, undistorted
 from palm_data.capture.index import load_index, subject_digest
+from palm_data.maps.surface import build_surface
 from palm_model.detector.annotations import read_annotations
-from palm_model.detector.crops import CropBox, cut_crop, scan_box
+from palm_model.detector.crops import CropBox, cut_crop, hand_vertices, scan_box
 from palm_model.detector.dataset import Session, load_examples, stored_points
 from palm_model.detector.views import ViewReader
 from schemas.errors import BadInputError
@@ -167,3 +168,23 @@ def test_a_view_is_the_undistorted_image(made: Ingested) -> None:
     views = list(reader.views(capture, {"MCU_01", "MCU_07", "MCU_07_A"}))
     assert [view.record.camera_id for view in views] == ["MCU_01", "MCU_07", "MCU_07_A"]
     assert {view.image.shape[:2] for view in views} == {(132, 160)}
+
+
+def test_the_forearm_is_left_out_of_the_box() -> None:
+    along, around = np.meshgrid(np.linspace(0.0, 0.5, 101), np.linspace(0.0, 2 * np.pi, 24, endpoint=False))
+    vertices = np.stack([along, 0.03 * np.cos(around), 0.03 * np.sin(around)], axis=-1).reshape(-1, 3)
+    vertices[along.ravel() == 0.5, 1:] = 0.0  # closed at the tips, open at the cut
+    row, column = np.divmod(np.arange(24 * 100), 100)
+    here, right = row * 101 + column, (row + 1) % 24 * 101 + column
+    faces = np.concatenate([np.stack([here, right, here + 1], 1), np.stack([right, right + 1, here + 1], 1)])
+    surface = build_surface(vertices, faces.astype(np.int32))
+    hand = hand_vertices(surface, 0.2)
+    assert hand[:, 0].min() == pytest.approx(0.3, abs=0.006)
+    assert hand[:, 0].max() == pytest.approx(0.5)
+    assert len(hand_vertices(surface, 9.0)) == len(surface.vertices)
+
+
+def test_a_scan_that_is_cut_nowhere_counts_as_hand(made: Ingested) -> None:
+    surface = made.session.surfaces["0001", "flat"]
+    built = build_surface(surface.vertices, surface.faces)
+    assert len(hand_vertices(built, 0.05)) == len(built.vertices)
