@@ -11,12 +11,13 @@ from palm_data.hand.model import HandModel
 from palm_data.registration import terms
 from palm_data.registration.anatomy import pose_limits
 from palm_data.registration.outline import OutlineView, outline_loss, outline_views
-from palm_data.registration.parameters import POSE, Phase, RegistrationSettings
+from palm_data.registration.parameters import POSE
 from palm_data.registration.posed import Posed, PosedHandFunction
 from palm_data.registration.quadratic import Quadratic
 from palm_data.registration.surface import MovingSurface, closest_on_scan, sample_surface
 from palm_data.registration.targets import FrameTarget
 from palm_data.registration.wrist import WristRim
+from schemas.registration import Phase, RegistrationSettings
 
 
 class HandShapeContext:

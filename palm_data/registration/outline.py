@@ -8,10 +8,10 @@ from jaxtyping import Bool, Float, Integer
 from numpy import ndarray
 
 from palm_data.maps.zbuffer import rasterize
-from palm_data.registration.parameters import RegistrationSettings
 from palm_data.registration.silhouette import sigma_px2, soft_silhouette
 from palm_data.registration.targets import FrameTarget
 from palm_data.registration.wrist import WristPlane
+from schemas.registration import RegistrationSettings
 
 _CROP_MARGIN = 0.08  # of the hand's box, on each side
 _WRIST_BAND_M = 0.004  # pixels of the scan this close to the plane, or beyond it, are not compared

@@ -7,9 +7,10 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from palm_data.registration.frame import FrameProblem
-from palm_data.registration.parameters import FRAME_SIZE, SHAPE, HandFit, Phase
+from palm_data.registration.parameters import FRAME_SIZE, SHAPE, HandFit
 from palm_data.registration.quadratic import Quadratic
 from schemas.errors import GeometryError
+from schemas.registration import Phase
 
 _DAMPING_START = 1e-3
 _DAMPING_RANGE = (1e-7, 1e7)

@@ -12,17 +12,12 @@ from numpy import ndarray
 
 from palm_data.hand.model import SHAPE_COMPONENTS, HandModel
 from palm_data.registration.frame import FrameProblem, HandShapeContext
-from palm_data.registration.parameters import (
-    FRAME_SIZE,
-    ORIENT,
-    TRANSL,
-    HandFit,
-    RegistrationSettings,
-)
+from palm_data.registration.parameters import FRAME_SIZE, ORIENT, TRANSL, HandFit
 from palm_data.registration.solver import minimise
 from palm_data.registration.start import rigid_start
 from palm_data.registration.targets import FrameTarget
 from schemas.errors import GeometryError
+from schemas.registration import RegistrationSettings
 
 
 def fit_shape(model: HandModel, targets: Sequence[FrameTarget], settings: RegistrationSettings) -> HandFit:

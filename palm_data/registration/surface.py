@@ -90,7 +90,7 @@ class MovingSurface:
     """The hand model's surface, whose vertices move while its faces stay."""
 
     def __init__(self, faces: Integer[ndarray, "faces 3"]) -> None:
-        self.faces = np.asarray(faces, dtype=np.int64)
+        self.faces = np.asarray(faces, dtype=np.int32)
         self._border = border_edges(self.faces)
 
     def normals(self, vertices: Float[ndarray, "vertices 3"]) -> Float[ndarray, "vertices 3"]:

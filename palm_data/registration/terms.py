@@ -8,10 +8,11 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from palm_data.registration.anatomy import PoseLimits
-from palm_data.registration.parameters import POSE, SHAPE, TOTAL_SIZE, Phase, RegistrationSettings
+from palm_data.registration.parameters import POSE, SHAPE, TOTAL_SIZE
 from palm_data.registration.posed import Posed
 from palm_data.registration.quadratic import Quadratic, geman_mcclure, geman_mcclure_weight
 from palm_data.registration.targets import FrameTarget
+from schemas.registration import Phase, RegistrationSettings
 
 MM = 1000.0
 _POINT_SHARE = 0.1  # of the distance along the surface, beside the distance to its plane

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from palm_data.registration.frame import FrameProblem, HandShapeContext
-from palm_data.registration.parameters import FRAME_SIZE, Phase, RegistrationSettings
+from palm_data.registration.parameters import FRAME_SIZE
 from palm_data.registration.stages import fit_poses, fit_shape
 from schemas.errors import GeometryError
+from schemas.registration import Phase, RegistrationSettings
 from tests.palm_data.registration.hands import hand, some_pose, target_of
 
 QUICK = RegistrationSettings(
