@@ -22,7 +22,5 @@ class FrameTarget:
     """0 = not detected, or not agreed on by the other views."""
     intrinsics: Float[ndarray, "views 3 3"]
     world_to_camera: Float[ndarray, "views 4 4"]
-    image_size: tuple[int, int]
-    """Width and height of the views, px."""
     seed: int
     """Chooses the scan points that are compared; the frame number will do."""

@@ -44,7 +44,6 @@ def target_of(frame: np.ndarray, betas: np.ndarray, *, noise_mm: float = 0.0, se
         confidence=np.ones((4, 21)),
         intrinsics=intrinsics,
         world_to_camera=poses,
-        image_size=(640, 480),
         seed=seed,
     )
 
