@@ -1,0 +1,87 @@
+"""`palm demo`: the main job on a simulated session, and a table of what came of it."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from pipelines.cli.console import console
+
+if TYPE_CHECKING:
+    from palm_data.store.workspace import Workspace
+    from schemas.release import Manifest
+    from schemas.settings import Settings
+
+VERSION = "0.1.0"
+_STAGES = ("capture_index", "calibration", "scan_maps", "subject_shard")
+
+
+def demo(
+    home: Annotated[Path, typer.Argument(help="Everything the demo makes lies below this folder.")] = Path("demo"),
+) -> None:
+    """Simulate a capture session, take it through the factory, publish a release, verify it, and show what was made.
+
+    Run again it finds nothing changed.
+    """
+    from palm_data.store.manifest import read_manifest
+    from palm_data.store.workspace import Workspace
+    from pipelines.cli.materialize import materialize
+    from pipelines.cli.release import verify
+    from pipelines.cli.simulate import simulate
+    from schemas.settings import load_settings
+
+    settings = load_settings(raw=home / "raw", workspace=home / "workspace", releases=home / "releases")
+    start = time.perf_counter()
+    console.rule("1 of 3: simulate a capture session")
+    simulate(home)
+    console.rule("2 of 3: raw session → index → calibration → maps → shards → release")
+    materialize(raw=settings.raw, workspace=settings.workspace, releases=settings.releases, release=VERSION)
+    console.rule("3 of 3: verify the release")
+    verify(str(settings.releases / VERSION))
+    workspace = Workspace(settings.workspace)
+    pictures = _collect_pictures(workspace, home / "pictures")
+    console.print(_table(read_manifest(settings.releases / VERSION), workspace, settings, pictures))
+    console.print(f"Done in {time.perf_counter() - start:.0f} s. Open the release:", highlight=False)
+    console.print(f'  palm_data.open_release("{settings.releases}", version="{VERSION}")', highlight=False)
+    console.print("Look at how it was made:\n  make ui", highlight=False)
+
+
+def _collect_pictures(workspace: "Workspace", folder: Path) -> int:
+    """Copy each stage's picture to one folder that people can leaf through; returns how many."""
+    folder.mkdir(parents=True, exist_ok=True)
+    count = 0
+    for number, stage in enumerate(_STAGES, start=1):
+        for key in workspace.keys(stage):
+            picture = workspace.report(workspace.require(stage, key), ran=False).picture
+            if picture is not None:
+                shutil.copyfile(picture, folder / f"{number}_{stage}_{key}.png")
+                count += 1
+    return count
+
+
+def _table(manifest: "Manifest", workspace: "Workspace", settings: "Settings", pictures: int) -> Table:
+    table = Table("what", "made", title="PALM demo")
+    for name, count in sorted(manifest.counts.items()):
+        table.add_row(name, f"{count / 1e6:.1f} MB" if name == "bytes" else str(count))
+    for split, subjects in manifest.splits.items():
+        table.add_row(f"split {split}", ", ".join(subjects) or "nobody")
+    for stage in _STAGES:
+        for name, text in _mean_figures(workspace, stage).items():
+            table.add_row(f"{stage}: {name}", text)
+    table.add_row("release", str(settings.releases / manifest.version))
+    table.add_row("identity (merkle root)", manifest.merkle_root)
+    table.add_row("pictures", f"{pictures} in {settings.workspace.parent / 'pictures'}")
+    return table
+
+
+def _mean_figures(workspace: "Workspace", stage: str) -> dict[str, str]:
+    """The figures of a stage that are not counts, averaged over its keys."""
+    values: dict[str, list[float]] = {}
+    for key in workspace.keys(stage):
+        for name, value in workspace.report(workspace.require(stage, key), ran=False).figures.items():
+            if isinstance(value, float):
+                values.setdefault(name, []).append(value)
+    return {name.replace("_", " "): f"{sum(found) / len(found):.4g}" for name, found in values.items()}
