@@ -120,9 +120,9 @@ def _table(result: "BatchResult") -> Table:
         made = sum(report.ran for report in reports)
         table.add_row(
             asset.asset,
-            str(made),
-            str(len(reports) - made),
-            f"[red]{len(asset.set_aside)}[/]" if asset.set_aside else "0",
+            str(made) if asset.outcomes else "",
+            str(len(reports) - made) if asset.outcomes else "",
+            f"[red]{len(asset.set_aside)}[/]" if asset.set_aside else "0" if asset.outcomes else "",
             _figures(asset),
             f"{asset.seconds:.1f}",
         )

@@ -121,7 +121,7 @@ def main() -> None:
         enlarge_graph(browser)
         browser.page.wait_for_timeout(_SETTLE_MS)
         browser.page.screenshot(path=arguments.out / "asset_graph.png")
-        browser.page.set_viewport_size(_SIZE)
+        browser.page.set_viewport_size({"width": 1500, "height": 680})  # the paths of this machine lie below
         show_picture(browser, arguments.asset, arguments.subject)
         browser.page.wait_for_timeout(_SETTLE_MS)
         browser.page.screenshot(path=arguments.out / "asset_picture.png")
