@@ -139,8 +139,8 @@ class QualitySettings(BaseModel):
 
     min_silhouette_iou_mean: Annotated[
         float, Field(ge=0, le=1, description="Below this mean over a subject's views, the subject stays out.")
-    ] = 0.85
-    min_silhouette_iou_view: Annotated[float, Field(ge=0, le=1, description="A view below this is named.")] = 0.60
+    ] = 0.90
+    min_silhouette_iou_view: Annotated[float, Field(ge=0, le=1, description="A view below this is named.")] = 0.75
     min_measured_share: Annotated[
         float, Field(ge=0, le=1, description="Share of views whose silhouette could be measured, below which to warn.")
     ] = 0.50

@@ -16,7 +16,7 @@ from schemas.settings import CalibrationSettings
 
 VERIFICATION_FILE = "verification.json"
 MIN_OFFSET_PX = 1.0
-MIN_MOTION_PX = 0.75
+MIN_MOTION_PX = 0.6
 """No limit is stricter than what a contour of whole pixels can show."""
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")

@@ -29,7 +29,17 @@ from palm_data.calibration.verification import (
 from palm_data.capture.index import load_index
 from palm_data.maps.captured import read_surface, read_view_image
 from palm_data.maps.render import project_mask
-from palm_data.report.pictures import BAD, GOOD, NEUTRAL, contact_sheet, draw_contours, fit_within, framed, write_png
+from palm_data.report.pictures import (
+    BAD,
+    GOOD,
+    NEUTRAL,
+    contact_sheet,
+    draw_contours,
+    fit_within,
+    framed,
+    overlay_mask,
+    write_png,
+)
 from palm_data.store.atomic import file_sha256, write_bytes
 from palm_data.store.workspace import StageReport, Workspace
 from schemas.camera import Camera
@@ -38,7 +48,7 @@ from schemas.ids import CalibrationId, SubjectId
 from schemas.settings import Settings
 
 STAGE = "calibration"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 _TILE_PX = 300
 _COLUMNS = 6
 
@@ -94,8 +104,9 @@ class _View:
 
     check: ViewCheck
     tile: UInt8[ndarray, "height width 3"]
-    outlines: tuple[Bool[ndarray, "height width"], Bool[ndarray, "height width"]]
-    """Projected and segmented masks at the tile's size."""
+    """The image, small: tinted where nothing is compared, with the outline that was found."""
+    projected: Bool[ndarray, "height width"]
+    """The projected mask at the tile's size."""
 
 
 def _verify(folder: Path, calibration_id: CalibrationId, captures: Sequence[CaptureRecord], settings: Settings) -> None:
@@ -128,12 +139,17 @@ def _compare_capture(capture: CaptureRecord, cameras: Sequence[Camera], settings
             continue
         image = read_view_image(record, camera, settings)
         projected = project_mask(surface, camera)
-        agreement = measure_agreement(
-            image, projected, blind_mask(spots, camera), edge_reach_px=edge_reach_px(camera.width, camera.height)
+        blind = blind_mask(spots, camera)
+        agreement = measure_agreement(image, projected, blind, edge_reach_px=edge_reach_px(camera.width, camera.height))
+        small = fit_within(image, _TILE_PX, _TILE_PX)
+        # Where nothing is compared, the outline found follows the projection, or its border would be drawn there.
+        found = agreement.segmented | (projected & (blind | (agreement.iou is None)))
+        tile = overlay_mask(small, _at_size(blind, small), NEUTRAL, opacity=0.2)
+        yield _View(
+            check=_view_check(capture, camera, agreement),
+            tile=draw_contours(tile, _at_size(found, small), NEUTRAL),
+            projected=_at_size(projected, small),
         )
-        tile = fit_within(image, _TILE_PX, _TILE_PX)
-        outlines = (_at_size(projected, tile), _at_size(agreement.segmented, tile))
-        yield _View(_view_check(capture, camera, agreement), tile, outlines)
 
 
 def _view_check(capture: CaptureRecord, camera: Camera, agreement: Agreement) -> ViewCheck:
@@ -197,7 +213,7 @@ def _picture(verification: Verification, views: Sequence[_View]) -> UInt8[ndarra
         )
         tile = np.zeros((_TILE_PX, _TILE_PX, 3), dtype=np.uint8)
         if worst is not None:
-            tile = draw_contours(draw_contours(worst.tile, worst.outlines[1], NEUTRAL), worst.outlines[0], colour)
+            tile = draw_contours(worst.tile, worst.projected, colour)
         tiles.append(framed(tile, colour, border_px=2))
         labels.append(_label(camera.camera_id, camera.status, camera.silhouette_iou, camera.motion_px))
     return contact_sheet(tiles, labels, _COLUMNS, tile_px=_TILE_PX)

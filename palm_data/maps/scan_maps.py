@@ -44,7 +44,7 @@ from schemas.ids import SubjectId
 from schemas.settings import Settings
 
 STAGE = "scan_maps"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 MAPS = "maps.zarr"
 _TILE_PX = 256
 
@@ -232,7 +232,7 @@ def _picture(worst: _Drawn) -> UInt8[ndarray, "height width 3"]:
     """The capture whose silhouettes agree least: image, mask, depth and normals, one column a view."""
     gesture = worst.capture.gesture
     named = [row.camera_id for row in worst.rows]
-    ious = ["no image" if row.silhouette_iou is None else f"IoU {row.silhouette_iou:.3f}" for row in worst.rows]
+    ious = ["not measured" if row.silhouette_iou is None else f"IoU {row.silhouette_iou:.3f}" for row in worst.rows]
     labels = [f"{name} {gesture}" for name in named]
     labels += [f"{name} {iou}" for name, iou in zip(named, ious, strict=True)]
     labels += [f"{name} {kind}" for kind in ("depth", "normals") for name in named]

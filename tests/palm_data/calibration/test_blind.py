@@ -58,3 +58,14 @@ def test_a_closed_surface_hides_nothing() -> None:
     closed = arm()
     empty = blind_spots(Surface(closed.vertices, closed.faces, closed.normals, (), 0))
     assert not blind_mask(empty, CAMERA).any()
+
+
+def test_of_a_wide_hole_only_the_rim_is_not_judged() -> None:
+    """A hole is no cut, however wide: the scan goes on behind it."""
+    opened = [2 * (step * 24 + k) + half for step in range(6, 16) for k in range(14, 23) for half in (0, 1)]
+    surface = arm(holes=tuple(opened))
+    blind = blind_mask(blind_spots(surface), CAMERA)
+    middle = round(float(CAMERA.cx + CAMERA.fx * np.linspace(-0.05, 0.05, 26)[11] / 0.69))
+    assert not blind[80, middle]
+    assert blind[60:100, middle].any()
+    assert blind[80, 112:].all()
