@@ -139,7 +139,7 @@ def write_coco(path: Path, labels: Sequence[Label], description: str) -> None:
     ]
     info = {
         "description": description,
-        "keypoint_convention": "pixel indices: the centre of the first pixel is (0, 0)",
+        "pixel_origin": "centre: keypoints count pixels, the centre of the first one is (0, 0)",
         "bbox_convention": "edges: the image's top left corner is (0, 0)",
     }
     skeleton = [[1 if step == 0 else chain[step - 1], chain[step]] for chain in _chains() for step in range(4)]

@@ -22,7 +22,7 @@ from palm_data.simulate.truth import PersonTruth, write_arrays, write_textures
 from palm_data.store.atomic import flush_tree, replacing, write_bytes
 
 _ENVIRONMENT_HEIGHT = 256
-_ENVIRONMENT_SPP = 256
+_ENVIRONMENT_SPP = 36
 _TRIAL_PIXELS, _TRIAL_SPP = 4000, 36
 
 

@@ -42,7 +42,7 @@ JPEG_SUBJECT = 3
 """This person's colour images are JPEG."""
 _FUSED = ("pinch", "fist", "flat")
 _PLATE_SPP = 48
-_MARGIN_PX = 2
+_MARGIN_PX = 1
 _TEXTURE_SIZES = ((0.2, 1024), (0.6, 2048), (1.0, 4096))
 
 
@@ -199,7 +199,7 @@ class _Maker:
         """The hand and its edge traced; behind it the empty studio, which a hand a metre away leaves as it is."""
         options, camera = self._options, self._rig.cameras[number]
         radiance = np.load(plate_file(plates, camera), allow_pickle=False)
-        margin = _MARGIN_PX + round(2 * options.scale)
+        margin = _MARGIN_PX + round(3 * options.scale)
         near = cv2.dilate(mask.astype(np.uint8), np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)) > 0
         spp = options.rgb_spp if is_colour(camera) else options.mono_spp
         seed = render_seed(options.seed, Stream.RENDER, *self._place, number)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli import demo, doctor, hand, ingest, mano, materialize, release, simulate, train, ui
+from pipelines.cli import demo, doctor, evaluate, hand, ingest, mano, materialize, release, simulate, train, ui
 from pipelines.cli.console import configure_logs, console
 from schemas.errors import PalmError
 from schemas.version import VERSION
@@ -14,6 +14,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_comp
 app.add_typer(hand.app, name="hand")
 app.add_typer(mano.app, name="mano")
 app.add_typer(train.app, name="train")
+app.add_typer(evaluate.app, name="evaluate")
 app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
 app.command("ingest")(ingest.ingest)
