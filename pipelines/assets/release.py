@@ -67,7 +67,6 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, places: Pl
             "version": manifest.version,
             "path": dg.MetadataValue.path(settings.releases.absolute() / manifest.version),
             **manifest.counts,
-            "left_out": len(left_out),
             "left_out_subjects": dg.MetadataValue.json(left_out),
             "splits": dg.MetadataValue.json({name: list(ids) for name, ids in manifest.splits.items()}),
             "merkle_root": manifest.merkle_root,
