@@ -49,11 +49,6 @@ def subject_gate(workspace: Workspace, subject_id: SubjectId, settings: Settings
     return (*findings, *_silhouettes(load_views(workspace, subject_id), settings.quality))
 
 
-def blocks_release(findings: tuple[GateFinding, ...]) -> bool:
-    """Whether any blocking finding failed."""
-    return any(finding.blocking and not finding.passed for finding in findings)
-
-
 def _not_made(stage: str, subject_id: SubjectId) -> GateFinding:
     return GateFinding(
         name=stage, passed=False, found="nothing", expected="a finished output", blocking=True,
