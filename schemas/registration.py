@@ -53,7 +53,9 @@ class RegistrationSettings(BaseModel):
     ] = 128
     silhouette_sigma: Annotated[float, Field(gt=0, description="PyTorch3D's sigma, on normalised coordinates.")] = 1e-4
     start: Phase = Phase(iterations=25, keypoints_3d=1.0, keypoints_2d=0.1, pose_prior=0.2, shape_prior=0.2)
-    phases: tuple[Phase, ...] = (
+    phases: Annotated[
+        tuple[Phase, ...], Field(description="The phases after the start, in order, and what they weigh.")
+    ] = (
         Phase(iterations=8, gate_mm=20.0, keypoints_3d=0.5, keypoints_2d=0.05, model_to_scan=1.0, scan_to_model=0.5),
         Phase(iterations=10, gate_mm=8.0, keypoints_3d=0.1, keypoints_2d=0.02, model_to_scan=1.0, scan_to_model=1.0),
         Phase(

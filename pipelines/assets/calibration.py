@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from pipelines.assets.by_subject import HEAVY
+from pipelines.assets.by_subject import HEAVY, stage_code_version
 from pipelines.assets.raw import capture_index
 from pipelines.outcomes import (
     is_broken,
@@ -17,7 +17,7 @@ from pipelines.resources import Compute, Places
 
 @dg.asset(
     deps=[capture_index],
-    code_version="1",
+    code_version=stage_code_version("palm_data.calibration.verify"),
     group_name="calibration",
     owners=["team:capture"],
     kinds={"python", "opencv"},

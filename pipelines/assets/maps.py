@@ -13,7 +13,7 @@ from pipelines.resources import Compute, Places
     group="maps",
     owner="team:capture",
     kinds={"python", "zarr"},
-    code_version="1",
+    stage="palm_data.maps.scan_maps",
     deps=[capture_index, calibration],
     pool=HEAVY,
 )

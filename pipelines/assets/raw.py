@@ -7,7 +7,7 @@ from pipelines.outcomes import make_subjects
 from pipelines.resources import Compute, Places
 
 
-@subject_asset(group="capture", owner="team:capture", kinds={"python"}, code_version="1")
+@subject_asset(group="capture", owner="team:capture", kinds={"python"}, stage="palm_data.capture.listing")
 def raw_session(context: dg.AssetExecutionContext, places: Places, compute: Compute) -> None:
     """The files that the rig delivered for a subject: how many of each kind, how large, and a glance at the first capture."""
     from palm_data.capture.listing import list_session
@@ -16,7 +16,12 @@ def raw_session(context: dg.AssetExecutionContext, places: Places, compute: Comp
 
 
 @subject_asset(
-    group="capture", owner="team:capture", kinds={"python", "opencv"}, code_version="1", deps=[raw_session], pool=HEAVY
+    group="capture",
+    owner="team:capture",
+    kinds={"python", "opencv"},
+    stage="palm_data.capture.ingest",
+    deps=[raw_session],
+    pool=HEAVY,
 )
 def capture_index(context: dg.AssetExecutionContext, places: Places, compute: Compute) -> None:
     """Every usable capture of a subject, hashed and validated; what is not usable is in quarantine with its reason."""

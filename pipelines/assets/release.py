@@ -23,7 +23,7 @@ _SUBJECTS_SHOWN = 9
     group="release",
     owner="team:release",
     kinds={"python", "zarr", "parquet"},
-    code_version="1",
+    stage="palm_data.store.shard",
     deps=[capture_index, calibration, scan_maps],
     pool=HEAVY,
 )

@@ -18,13 +18,13 @@ from schemas.settings import Settings
 from tests.pipelines import toy
 
 
-@subject_asset(group="toys", owner="team:tests", kinds={"python"}, code_version="1")
+@subject_asset(group="toys", owner="team:tests", kinds={"python"}, stage="tests.pipelines.toy")
 def field(context: dg.AssetExecutionContext, places: Places, compute: Compute) -> None:
     """Numbers."""
     make_subjects(context, toy.grow, places, compute)
 
 
-@subject_asset(group="toys", owner="team:tests", kinds={"python"}, code_version="1", deps=[field])
+@subject_asset(group="toys", owner="team:tests", kinds={"python"}, stage="tests.pipelines.toy", deps=[field])
 def total(context: dg.AssetExecutionContext, places: Places, compute: Compute) -> None:
     """Their sum."""
     make_subjects(context, toy.shrink, places, compute)

@@ -11,6 +11,8 @@ from palm_data.store.workspace import StageReport, Workspace
 from schemas.errors import BadInputError
 from schemas.settings import Settings
 
+CODE_VERSION = "1"
+
 
 def grow(key: str, workspace: Workspace, settings: Settings) -> StageReport:
     """A field of numbers that depends on the key, through kernels that would like many threads."""
@@ -30,7 +32,7 @@ def grow(key: str, workspace: Workspace, settings: Settings) -> StageReport:
         (folder / "figures.json").write_text(json.dumps({"numbers": product.size, "largest": float(product.max())}))
 
     return workspace.run_stage(
-        "grow", key, code_version="1", settings={}, inputs={"session": source.read_text()}, work=work
+        "grow", key, code_version=CODE_VERSION, settings={}, inputs={"session": source.read_text()}, work=work
     )
 
 
@@ -43,7 +45,9 @@ def shrink(key: str, workspace: Workspace, settings: Settings) -> StageReport:
         field = np.frombuffer((workspace.output("grow", key) / "field.bin").read_bytes(), dtype=np.float32)
         (folder / "figures.json").write_text(json.dumps({"sum": float(field.sum())}))
 
-    return workspace.run_stage("shrink", key, code_version="1", settings={}, inputs={"grow": record.digest}, work=work)
+    return workspace.run_stage(
+        "shrink", key, code_version=CODE_VERSION, settings={}, inputs={"grow": record.digest}, work=work
+    )
 
 
 def thread_variables(key: str, workspace: Workspace, settings: Settings) -> StageReport:
@@ -54,7 +58,7 @@ def thread_variables(key: str, workspace: Workspace, settings: Settings) -> Stag
     def work(folder: Path) -> None:
         (folder / "figures.json").write_text(json.dumps(told))
 
-    return workspace.run_stage("threads", key, code_version="1", settings={}, inputs={}, work=work)
+    return workspace.run_stage("threads", key, code_version=CODE_VERSION, settings={}, inputs={}, work=work)
 
 
 def write_sessions(raw: Path, **contents: str) -> None:
