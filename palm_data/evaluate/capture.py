@@ -110,7 +110,7 @@ def _foregrounds(
                 raise BadInputError(
                     path,
                     field="size",
-                    expected=inside.shape,
+                    expected=str(inside.shape),
                     found=image.shape,
                     hint="Name truth and raw of one session.",
                 )
