@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from threadpoolctl import threadpool_limits
 
 from palm_data.store.workspace import StageReport, Workspace
+from pipelines.logs import configure_logs_as_told
 from schemas.errors import PalmError
 from schemas.settings import Settings
 
@@ -256,6 +257,7 @@ def _run_alone(function: StageFunction, key: str, workspace: Workspace, settings
 def _start_worker() -> None:
     """Leave interrupts to the parent, and end with it: a worker that outlives a killed parent would hold its locks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    configure_logs_as_told()
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()

@@ -7,6 +7,7 @@ and raw frame; it keeps it whatever is delivered, damaged or removed later.
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from schemas.errors import BadInputError, ConsentError, IntegrityError
 from schemas.ids import SubjectId
 from schemas.settings import Settings
 
+_log = logging.getLogger(__name__)
 CODE_VERSION = "1"
 FRAMES_FILE = "frames.json"
 
@@ -185,6 +187,8 @@ def _write_index(
             progress(done + 1, len(in_order))
     quarantined = [item for outcome in outcomes for item in outcome.set_aside]
     quarantined += _misplaced(delivery, {path for outcome in outcomes for path in outcome.companions})
+    for item in quarantined:
+        _log.info("set aside", extra=item.model_dump(mode="json"))
     index = _index(delivery, outcomes, quarantined)
     (folder / INDEX_FILE).write_bytes(index_json(index))
     (folder / FRAMES_FILE).write_bytes(_frames_json(delivery.frames))

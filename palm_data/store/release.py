@@ -10,6 +10,7 @@ Neither is a version, and the next publisher removes both.
 
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
 import uuid
@@ -35,6 +36,7 @@ from schemas.release import SCHEMA_VERSION, FileRow, Manifest
 from schemas.settings import Settings
 from schemas.version import VERSION
 
+_log = logging.getLogger(__name__)
 _PARTIAL = ".partial"
 _INSTALL_LOCK = "install.lock"
 
@@ -73,7 +75,9 @@ def publish_release(
         files_sha256 = _stage(contents, tree, releases / plan.parent if plan.parent else None, progress)
         manifest = _manifest(plan, contents, settings, files_sha256)
         with _locked(releases / _PARTIAL / _INSTALL_LOCK):
-            return _install(manifest, tree, releases / version, staged)
+            installed = _install(manifest, tree, releases / version, staged)
+    _log.info("release published", extra={"version": version, "merkle_root": installed.merkle_root, **installed.counts})
+    return installed
 
 
 def _published(folder: Path, merkle_root: Sha256) -> Manifest | None:

@@ -13,8 +13,10 @@ that stage and key removes both.
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ from palm_data.store.atomic import file_sha256, flush_directory, flush_tree, wri
 from schemas.errors import IntegrityError, StoreError
 from schemas.ids import Sha256
 
+_log = logging.getLogger(__name__)
 _RECORD = "record.json"
 
 
@@ -158,7 +161,7 @@ class Workspace:
             self._tidy(stage, key, current)
             if current is not None and current.fingerprint == fingerprint and self._complete(current):
                 return self.report(current, ran=False)
-            partial = self._fresh_partial(stage, key)
+            partial, start = self._fresh_partial(stage, key), time.perf_counter()
             try:
                 work(partial)
                 outputs = _describe(partial)
@@ -175,6 +178,10 @@ class Workspace:
                 )
                 flush_tree(partial)
                 self._install(record, partial)
+                seconds = round(time.perf_counter() - start, 3)
+                _log.info(
+                    "stage finished", extra={"stage": stage, "key": key, "seconds": seconds, "files": len(outputs)}
+                )
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
         return self.report(record, ran=True)

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from pipelines.cli import demo, doctor, evaluate, hand, ingest, mano, materialize, release, simulate, train, ui
-from pipelines.cli.console import configure_logs, console
+from pipelines.cli.console import console
+from pipelines.logs import configure_logs
 from schemas.errors import PalmError
 from schemas.version import VERSION
 
