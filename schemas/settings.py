@@ -94,7 +94,7 @@ class DetectorSettings(BaseModel):
     model_config = _FROZEN
 
     checkpoint: Annotated[
-        Path | None, Field(description="Detector to use; None: the workspace's own, else the one that is shipped.")
+        Path | None, Field(description="Detector to use; None: the one trained in the workspace.")
     ] = None
     input_px: Annotated[int, Field(ge=32, multiple_of=32, description="Side of the network's input, px.")] = 128
     crop_margin: Annotated[

@@ -15,7 +15,7 @@ from palm_data.store.atomic import write_bytes
 from palm_data.store.workspace import Workspace
 from palm_model.detector.network import build_network
 from schemas.annotation import DetectorCard
-from schemas.errors import IntegrityError
+from schemas.errors import IntegrityError, StoreError
 from schemas.ids import Sha256
 from schemas.settings import Settings
 
@@ -23,7 +23,6 @@ STAGE = "detector"
 KEY = "hand"
 CHECKPOINT_FILE = "detector.safetensors"
 CARD_FILE = "card.json"
-SHIPPED = Path(__file__).parent / "assets" / CHECKPOINT_FILE
 _MAX_BYTES = 1 << 28
 _MAX_CARD_BYTES = 1 << 24
 _RUNNING = ("running_mean", "running_var")
@@ -31,16 +30,20 @@ _RUNNING = ("running_mean", "running_var")
 
 
 def current_checkpoint(workspace: Workspace, settings: Settings) -> Path:
-    """The detector in force: the one that the settings name, else the workspace's own, else the shipped one.
+    """The detector in force: the one that the settings name, else the workspace's own.
 
     Raises:
         IntegrityError: if a record of the workspace is not readable.
+        StoreError: if there is neither.
     """
     if settings.detector.checkpoint is not None:
         return settings.detector.checkpoint
-    if workspace.record(STAGE, KEY) is not None:
-        return workspace.output(STAGE, KEY) / CHECKPOINT_FILE
-    return SHIPPED
+    if workspace.record(STAGE, KEY) is None:
+        raise StoreError(
+            f"{workspace.root}: expected a trained detector, found none. "
+            "Train one with: palm train detector, or name a checkpoint: PALM_DETECTOR__CHECKPOINT=FILE"
+        )
+    return workspace.output(STAGE, KEY) / CHECKPOINT_FILE
 
 
 def checkpoint_bytes(network: nn.Module, card: DetectorCard) -> bytes:
