@@ -291,10 +291,10 @@ def single_threaded() -> Iterator[None]:
                 os.environ[name] = value
 
 
+# Numba is not among them: no kernel here is parallel, and asking it would start its thread pool.
 _OWN_POOLS = (
     ("cv2", "getNumThreads", "setNumThreads"),
     ("torch", "get_num_threads", "set_num_threads"),
-    ("numba", "get_num_threads", "set_num_threads"),
 )
 
 

@@ -10,6 +10,7 @@ from palm_data.store.verify import verify_release
 from schemas.capture import CaptureIndex
 from schemas.errors import BadInputError, ConflictError, IntegrityError, StoreError
 from schemas.release import CameraRow, CaptureRow, FileRow, ImageRow, SplitRow, SubjectRow
+from schemas.settings import QualitySettings
 from tests.palm_data.store.tiny import Tiny, add_subject, tiny_workspace, write_subjects
 
 
@@ -150,7 +151,9 @@ def test_one_bad_subject_costs_one_subject(tiny: Tiny) -> None:
     manifest = publish_release("0.1.0", tiny.workspace, tiny.settings)
     assert manifest.counts["subjects"] == 2
     reasons = left_out(tiny.settings.releases / "0.1.0")
-    assert reasons["0003"] == ["silhouette_iou_mean: expected at least 0.8500, found 0.2000"]
+    assert reasons["0003"] == [
+        f"silhouette_iou_mean: expected at least {QualitySettings().min_silhouette_iou_mean:.4f}, found 0.2000"
+    ]
     assert reasons["0004"] == ["subject_shard: expected a finished output, found nothing"]
     assert reasons["0005"] == ["workspace: expected whole outputs, found damaged ones"]
     assert reasons["0006"] == ["subjects.csv: expected a row of the subject, found none"]
