@@ -48,7 +48,7 @@ def make_plates(out: Path, options: SimulateOptions, pod: int, threads: int) -> 
             photograph_ball(studio, rig, camera, options.seed, _ball_folder(out))
         if is_colour(camera) or options.mono:
             buffer = io.BytesIO()
-            np.save(buffer, empty_plate(studio, camera, number, options.seed), allow_pickle=False)
+            np.save(buffer, empty_plate(studio, camera, number, options), allow_pickle=False)
             write_bytes(plate_file(out / "partial" / "plates", camera), buffer.getvalue())
 
 

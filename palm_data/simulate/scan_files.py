@@ -6,6 +6,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool
 from numpy import ndarray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from palm_data.camera.tsai import project_tsai
 from palm_data.simulate.image_files import write_png
@@ -40,6 +42,14 @@ def _kept(scan: SimulatedScan, chosen: Bool[ndarray, "faces"]) -> SimulatedScan:
         uv_faces=uv_faces.reshape(-1, 3).astype(np.int32),
         texture=scan.texture,
     )
+
+
+def pieces_of(scan: SimulatedScan) -> int:
+    """How many separate pieces the scan has."""
+    pairs = scan.faces[:, [0, 1, 1, 2]].reshape(-1, 2)
+    size = len(scan.vertices)
+    edges = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(size, size))
+    return int(connected_components(edges, directed=False)[0])
 
 
 def write_scan(stem: Path, scan: SimulatedScan, scan_format: ScanFormat, *, units_per_metre: float) -> None:

@@ -29,7 +29,7 @@ from palm_data.simulate.pieces import (
 )
 from palm_data.simulate.rig import CALIBRATION_ID, F_NUMBER, PODS, RIG_SERIAL, make_rig
 from palm_data.simulate.seeds import Stream, generator
-from palm_data.simulate.shoot import Shot, is_shot, shoot
+from palm_data.simulate.shoot import Shot, is_shot, plate_spp, shoot
 from palm_data.simulate.subject import make_subject
 from palm_data.simulate.summary import session_truth
 from palm_data.simulate.truth import CamerasTruth, Labels
@@ -43,7 +43,6 @@ _FIRST_VISIT = datetime(2026, 1, 12, 9, 0, tzinfo=UTC)
 _FULL_PIXELS = 2448 * 2048
 _HAND_SHARE = 0.19
 """Of a frame, traced for a hand and its edge."""
-_PLATE_PATHS = 48
 _CAPTURE_SECONDS, _PERSON_SECONDS, _START_SECONDS = 9.0, 16.0, 20.0
 """CPU time beside the light paths: posing, scan, files; skin and best fit; starting."""
 
@@ -142,7 +141,7 @@ def _estimate(options: SimulateOptions, jobs: int, shared: int, captures: int) -
     path_seconds = measure_path_seconds(options, threads_of(jobs))
     measuring = time.process_time() - start
     # A path into the empty studio ends at its first or second turn: a third of the price.
-    shared_seconds = shared * 3 * pixels * _PLATE_PATHS * path_seconds / 3
+    shared_seconds = shared * 3 * pixels * plate_spp(options) * path_seconds / 3
     people = options.subjects * _PERSON_SECONDS
     seconds = shared_seconds + people + captures * (_CAPTURE_SECONDS + hand_paths * path_seconds)
     seconds += _START_SECONDS * jobs + measuring

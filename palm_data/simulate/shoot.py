@@ -26,7 +26,7 @@ from palm_data.simulate.options import SimulateOptions
 from palm_data.simulate.render import RenderSurface, Studio, joined_surface
 from palm_data.simulate.rig import SimulatedRig, is_colour, make_rig
 from palm_data.simulate.scan import ScanKind, SimulatedScan, make_scan
-from palm_data.simulate.scan_files import ScanFormat, working_volume, write_scan
+from palm_data.simulate.scan_files import ScanFormat, pieces_of, working_volume, write_scan
 from palm_data.simulate.seeds import Stream, generator, render_seed
 from palm_data.simulate.sensor import colour_image, mono_image
 from palm_data.simulate.skin import SkinTextures
@@ -41,7 +41,7 @@ MILLIMETRE_SUBJECT = 2
 JPEG_SUBJECT = 3
 """This person's colour images are JPEG."""
 _FUSED = ("pinch", "fist", "flat")
-_PLATE_SPP = 48
+_PLATE_SPP = (4, 48)
 _MARGIN_PX = 1
 _TEXTURE_SIZES = ((0.2, 1024), (0.6, 2048), (1.0, 4096))
 
@@ -124,11 +124,17 @@ def plate_file(plates: Path, camera: TsaiCamera) -> Path:
     return plates / f"{camera.raw_name}.npy"
 
 
-def empty_plate(studio: Studio, camera: TsaiCamera, number: int, seed: int) -> Float[ndarray, "h w 3"]:
+def plate_spp(options: SimulateOptions) -> int:
+    """Light paths a pixel of the empty studio: it is dim and smooth, and needs no more than so many."""
+    fewest, most = _PLATE_SPP
+    return min(max(options.rgb_spp, fewest), most)
+
+
+def empty_plate(studio: Studio, camera: TsaiCamera, number: int, options: SimulateOptions) -> Float[ndarray, "h w 3"]:
     """A camera's view of the empty studio, radiance."""
     width, height = camera.image_size_px
-    seed = render_seed(seed, Stream.PLATE, number)
-    radiance = studio.radiance(studio.empty(), camera, np.arange(width * height), spp=_PLATE_SPP, seed=seed)
+    seed = render_seed(options.seed, Stream.PLATE, number)
+    radiance = studio.radiance(studio.empty(), camera, np.arange(width * height), spp=plate_spp(options), seed=seed)
     return radiance.reshape(height, width, 3)
 
 
@@ -162,6 +168,7 @@ class _Maker:
             scan_kind=kind.value,
             scan_faces=len(scan.faces),
             scan_boundary_share=scan.boundary_share(),
+            scan_pieces=pieces_of(scan),
             foreground_histogram=tuple(histogram.tolist()),
         )
         (truth / "capture.json").write_text(record.model_dump_json(indent=1) + "\n")

@@ -4,7 +4,8 @@
     truth/<subject>/              person.json, textures.npz, albedo.png, roughness.png, oracle.npz
     truth/<subject>/<gesture>/    surface.npz, NN_C.png (masks), labels.json, capture.json
 
-Arrays are plain `.npz` without pickled objects; metres, world frame of the rig.
+Arrays are plain `.npz` without pickled objects; metres, world frame of the rig. The environment is radiance as the
+origin sees it, equirectangular, +z up: row 0 is the zenith, the columns turn from +x towards +y.
 """
 
 import zipfile
@@ -41,6 +42,7 @@ class CaptureTruth(BaseModel):
     scan_kind: Annotated[str, Field(description="plain, or fused: two fingers grown together.")]
     scan_faces: int
     scan_boundary_share: Annotated[float, Field(description="Share of the scan's edges with one triangle only.")]
+    scan_pieces: Annotated[int, Field(description="Separate pieces: the hand and what floats about it.")]
     foreground_histogram: Annotated[
         tuple[int, ...],
         Field(min_length=256, max_length=256, description="Of all colour values inside the masks, RGB."),
