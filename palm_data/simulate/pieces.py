@@ -32,8 +32,7 @@ def _ball_folder(out: Path) -> Path:
 
 def plates_done(out: Path, options: SimulateOptions, pod: int, *, needed: bool) -> bool:
     """Whether a pod's pictures of the ball, and of the empty studio where these are needed, are there."""
-    del options
-    plates = [out / "partial" / "plates" / f"{pod:02d}_{letter}.npy" for letter in "ABC"]
+    plates = [out / "partial" / "plates" / f"{pod:02d}_{letter}.npy" for letter in ("ABC" if options.mono else "C")]
     wanted = [*ball_files(_ball_folder(out), f"{pod:02d}_C"), *(plates if needed else [])]
     return all(path.exists() for path in wanted)
 
@@ -44,12 +43,14 @@ def make_plates(out: Path, options: SimulateOptions, pod: int, threads: int) -> 
     for number, camera in enumerate(rig.cameras):
         if not camera.raw_name.startswith(f"{pod:02d}_"):
             continue
+        if not is_colour(camera) and not options.mono:
+            continue
+        plate = empty_plate(studio, camera, number, options)
+        buffer = io.BytesIO()
+        np.save(buffer, plate, allow_pickle=False)
+        write_bytes(plate_file(out / "partial" / "plates", camera), buffer.getvalue())
         if is_colour(camera):
-            photograph_ball(studio, rig, camera, options.seed, _ball_folder(out))
-        if is_colour(camera) or options.mono:
-            buffer = io.BytesIO()
-            np.save(buffer, empty_plate(studio, camera, number, options), allow_pickle=False)
-            write_bytes(plate_file(out / "partial" / "plates", camera), buffer.getvalue())
+            photograph_ball(studio, camera, plate, seed=(options.seed, number), folder=_ball_folder(out))
 
 
 def environment_done(out: Path) -> bool:
@@ -61,7 +62,7 @@ def make_environment(out: Path, options: SimulateOptions, threads: int) -> None:
     """Write what the hand is lit by: radiance from every direction, as the origin sees it."""
     _, studio = rig_and_studio(options.seed, options.scale, threads)
     seed = render_seed(options.seed, Stream.PLATE, 0)
-    light = studio.surroundings(studio.empty(), _ENVIRONMENT_HEIGHT, spp=_ENVIRONMENT_SPP, seed=seed)
+    light = studio.surroundings(studio.light(), _ENVIRONMENT_HEIGHT, spp=_ENVIRONMENT_SPP, seed=seed)
     with replacing(out / "truth" / "environment.exr") as partial:
         studio.write_exr(partial, light)
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from palm_data.simulate.environment import LIGHT_MAP, studio
+from palm_data.simulate.environment import LIGHT_MAP, screens, studio
 from palm_data.simulate.rig import SimulatedRig, aperture_radius, focus_distance
 from palm_data.simulate.skin import SkinTextures
 from schemas.camera import TsaiCamera
@@ -45,6 +45,7 @@ class _Paths:
     """How the paths of a set of pixels are drawn."""
 
     sampler: Any
+    integrator: Any
     seed: int
     limit: float
 
@@ -102,11 +103,19 @@ class Studio:
         self._dr.set_thread_count(threads)
         colour = [camera for camera in rig.cameras if camera.raw_name.endswith("_C")]
         self._backgrounds = np.array([camera.rotation[2] for camera in colour])
-        self._integrator = self._mi.load_dict({"type": "path", "max_depth": _MAX_DEPTH, "rr_depth": _ROULETTE_DEPTH})
+        path = {"type": "path", "max_depth": _MAX_DEPTH, "rr_depth": _ROULETTE_DEPTH}
+        self._everything = self._mi.load_dict(path)
+        self._before_backdrop = self._mi.load_dict({**path, "hide_emitters": True})
 
     def empty(self) -> Any:
-        """The scene with nothing before the cameras."""
-        return self._mi.load_dict({"type": "scene", **self._surroundings()}, parallel=False)
+        """The scene with nothing before the cameras but the black screens behind where the hand will be."""
+        return self._mi.load_dict(
+            {"type": "scene", **self._lights(), **screens(self._mi, self._backgrounds)}, parallel=False
+        )
+
+    def light(self) -> Any:
+        """The scene with nothing but what lights it."""
+        return self._mi.load_dict({"type": "scene", **self._lights()}, parallel=False)
 
     def with_ball(self, radius_m: float, reflectance: float) -> Any:
         """The scene with a mirror ball at the origin."""
@@ -119,7 +128,7 @@ class Studio:
                 "specular_reflectance": {"type": "rgb", "value": reflectance},
             },
         }
-        return self._mi.load_dict({"type": "scene", "ball": ball, **self._surroundings()}, parallel=False)
+        return self._mi.load_dict({"type": "scene", "ball": ball, **self._lights()}, parallel=False)
 
     def with_hand(self, surface: RenderSurface, textures: SkinTextures) -> Any:
         """The scene with a hand; Mitsuba's principled BSDF takes one specular for the whole skin, the map's mean."""
@@ -133,14 +142,14 @@ class Studio:
             }
         )
         hand = self._mesh(surface, skin)
-        return self._mi.load_dict({"type": "scene", "hand": hand, **self._surroundings()}, parallel=False)
+        return self._mi.load_dict({"type": "scene", "hand": hand, **self._lights()}, parallel=False)
 
     def only_hand(self, surface: RenderSurface) -> Any:
         """A scene that holds the hand and nothing else, to ask what is hit."""
         return self._mi.load_dict({"type": "scene", "hand": self._mesh(surface, None)}, parallel=False)
 
-    def _surroundings(self) -> dict[str, Any]:
-        return studio(self._mi, self._light_map, self._backgrounds)
+    def _lights(self) -> dict[str, Any]:
+        return studio(self._mi, self._light_map)
 
     def _texture(self, texels: ndarray) -> dict[str, Any]:
         return {"type": "bitmap", "data": self._mi.TensorXf(np.ascontiguousarray(texels, np.float32)), "raw": True}
@@ -174,37 +183,45 @@ class Studio:
         *,
         spp: int,
         seed: int,
+        backdrop: Float[ndarray, "n 3"] | None = None,
         limit: float = _SATURATION,
     ) -> Float[ndarray, "n 3"]:
         """Mean radiance over each pixel and the aperture; pixels count row by row.
 
         Args:
             spp: paths a pixel, rounded up to what the stratified sampler can lay out.
+            backdrop: what paths see that meet nothing, for each pixel; None: the lights themselves.
             limit: paths brighter than this count as this.
         """
         sampler = self._mi.load_dict({"type": "multijitter", "sample_count": spp})
         count = sampler.sample_count()
         step = max(_LANES // count, 1)
+        integrator = self._everything if backdrop is None else self._before_backdrop
         parts = [
-            self._chunk(scene, camera, pixels[start : start + step], _Paths(sampler, (seed + number) % 2**32, limit))
+            self._chunk(scene, camera, pixels[start : start + step], _Paths(sampler, integrator, seed + number, limit))
             for number, start in enumerate(range(0, len(pixels), step))
         ]
-        return np.concatenate(parts) if parts else np.zeros((0, 3), np.float32)
+        means = np.concatenate(parts) if parts else np.zeros((0, 4), np.float32)
+        if backdrop is None:
+            return means[:, :3]
+        return means[:, :3] + (1.0 - means[:, 3:]) * backdrop
 
-    def _chunk(self, scene: Any, camera: TsaiCamera, pixels: ndarray, paths: "_Paths") -> Float[ndarray, "n 3"]:
+    def _chunk(self, scene: Any, camera: TsaiCamera, pixels: ndarray, paths: "_Paths") -> Float[ndarray, "n 4"]:
+        """Radiance, and the share of the paths that met something."""
         mi, dr = self._mi, self._dr
         sampler, count = paths.sampler, paths.sampler.sample_count()
         lanes = len(pixels) * count
         sampler.set_samples_per_wavefront(count)
-        sampler.seed(paths.seed, lanes)
+        sampler.seed(paths.seed % 2**32, lanes)
         pixel = dr.gather(mi.UInt32, mi.UInt32(pixels), dr.arange(mi.UInt32, lanes) // dr.opaque(mi.UInt32, count))
         width = dr.opaque(mi.UInt32, camera.image_size_px[0])
         inside, lens = sampler.next_2d(), sampler.next_2d()
         ray = self._rays(camera, mi.Float(pixel % width) + inside.x, mi.Float(pixel // width) + inside.y, lens)
-        light, _, _ = self._integrator.sample(scene, sampler, mi.RayDifferential3f(ray))
+        light, met, _ = paths.integrator.sample(scene, sampler, mi.RayDifferential3f(ray))
         light = dr.minimum(dr.select(dr.isfinite(light), light, 0.0), dr.opaque(mi.Float, paths.limit))
-        dr.eval(light)
-        means = [dr.block_sum(channel, count) for channel in (light.x, light.y, light.z)]
+        share = dr.select(met, mi.Float(1.0), mi.Float(0.0))
+        dr.eval(light, share)
+        means = [dr.block_sum(channel, count) for channel in (light.x, light.y, light.z, share)]
         return np.stack([np.asarray(mean) for mean in means], axis=1) / np.float32(count)
 
     def _rays(self, camera: TsaiCamera, x: Any, y: Any, lens: Any) -> Any:
@@ -295,7 +312,7 @@ class Studio:
         polar = (mi.Float(pixel // width) + inside.y) * (np.pi / height)
         ring = dr.sin(polar)
         ray = mi.Ray3f(mi.Point3f(0.0), mi.Vector3f(ring * dr.cos(azimuth), ring * dr.sin(azimuth), dr.cos(polar)))
-        light, _, _ = self._integrator.sample(scene, sampler, mi.RayDifferential3f(ray))
+        light, _, _ = self._everything.sample(scene, sampler, mi.RayDifferential3f(ray))
         dr.eval(light)
         means = [
             np.asarray(dr.block_sum(channel, count)) / np.float32(count) for channel in (light.x, light.y, light.z)

@@ -41,7 +41,8 @@ MILLIMETRE_SUBJECT = 2
 JPEG_SUBJECT = 3
 """This person's colour images are JPEG."""
 _FUSED = ("pinch", "fist", "flat")
-_PLATE_SPP = (4, 48)
+_PLATE_SPP = (4, 24)
+_PLATE_BLUR_PX = 1.0
 _MARGIN_PX = 1
 _TEXTURE_SIZES = ((0.2, 1024), (0.6, 2048), (1.0, 4096))
 
@@ -131,11 +132,12 @@ def plate_spp(options: SimulateOptions) -> int:
 
 
 def empty_plate(studio: Studio, camera: TsaiCamera, number: int, options: SimulateOptions) -> Float[ndarray, "h w 3"]:
-    """A camera's view of the empty studio, radiance."""
+    """A camera's view of the empty studio, radiance; the cloth has nothing on it that smoothing could take away."""
     width, height = camera.image_size_px
     seed = render_seed(options.seed, Stream.PLATE, number)
     radiance = studio.radiance(studio.empty(), camera, np.arange(width * height), spp=plate_spp(options), seed=seed)
-    return radiance.reshape(height, width, 3)
+    smooth: ndarray = cv2.GaussianBlur(radiance.reshape(height, width, 3), (0, 0), _PLATE_BLUR_PX)
+    return smooth
 
 
 class _Maker:
@@ -210,7 +212,9 @@ class _Maker:
         near = cv2.dilate(mask.astype(np.uint8), np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)) > 0
         spp = options.rgb_spp if is_colour(camera) else options.mono_spp
         seed = render_seed(options.seed, Stream.RENDER, *self._place, number)
-        radiance[near] = self._studio.radiance(scene, camera, np.flatnonzero(near), spp=spp, seed=seed)
+        radiance[near] = self._studio.radiance(
+            scene, camera, np.flatnonzero(near), spp=spp, seed=seed, backdrop=radiance[near]
+        )
         develop = colour_image if is_colour(camera) else mono_image
         return develop(radiance, generator(options.seed, Stream.SENSOR, *self._place, number))
 

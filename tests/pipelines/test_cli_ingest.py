@@ -4,13 +4,14 @@ import pytest
 from typer.testing import CliRunner
 
 from palm_data.testing.raw_session import RawSession, write_raw_session
+from pipelines.cli.console import console
 from pipelines.cli.main import app
 
 
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RawSession:
     monkeypatch.setenv("PALM_COMPUTE__WHERE", "here")
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console, "width", 200)  # wide enough for one line a row, whoever made the console first
     return write_raw_session(
         tmp_path / "raw", subjects=2, image_size=(48, 40), pods=2, mono=False, portrait_pod=None, withdrawn=("0002",)
     )
