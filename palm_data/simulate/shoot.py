@@ -43,6 +43,8 @@ JPEG_SUBJECT = 3
 _FUSED = ("pinch", "fist", "flat")
 _PLATE_SPP = (4, 24)
 _PLATE_BLUR_PX = 1.0
+_PLATE_LIMIT = 0.15
+"""Radiance; the cloth gives a third of it at most, so a brighter path is a stray one."""
 _MARGIN_PX = 1
 _TEXTURE_SIZES = ((0.2, 1024), (0.6, 2048), (1.0, 4096))
 
@@ -135,7 +137,8 @@ def empty_plate(studio: Studio, camera: TsaiCamera, number: int, options: Simula
     """A camera's view of the empty studio, radiance; the cloth has nothing on it that smoothing could take away."""
     width, height = camera.image_size_px
     seed = render_seed(options.seed, Stream.PLATE, number)
-    radiance = studio.radiance(studio.empty(), camera, np.arange(width * height), spp=plate_spp(options), seed=seed)
+    pixels = np.arange(width * height)
+    radiance = studio.radiance(studio.empty(), camera, pixels, spp=plate_spp(options), seed=seed, limit=_PLATE_LIMIT)
     smooth: ndarray = cv2.GaussianBlur(radiance.reshape(height, width, 3), (0, 0), _PLATE_BLUR_PX)
     return smooth
 
