@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from palm_data.camera.tsai import project_tsai, undistort_tsai_points
+from palm_data.simulate.environment import LIGHT_MAP, LIGHT_MAP_SHA256
 from palm_data.simulate.hand import CapturedHand, pose_captured_hand
 from palm_data.simulate.render import RenderSurface, Studio, joined_surface, load_mitsuba, undistorted
 from palm_data.simulate.rig import SimulatedRig, make_rig
 from palm_data.simulate.sensor import colour_image, noise_free
 from palm_data.simulate.skin import SkinTextures
 from palm_data.simulate.subject import make_subject
+from palm_data.store.atomic import file_sha256
 from schemas.camera import TsaiCamera
 from schemas.errors import SettingsError
 
@@ -132,3 +134,8 @@ def test_without_mitsuba_the_error_says_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "mitsuba", None)
     with pytest.raises(SettingsError, match=r"palm-factory\[simulate\]"):
         load_mitsuba()
+
+
+def test_the_light_map_is_the_file_that_was_chosen() -> None:
+    assert file_sha256(LIGHT_MAP) == LIGHT_MAP_SHA256
+    assert LIGHT_MAP.with_suffix(".LICENSE").read_text().startswith("Creative Commons Legal Code")
