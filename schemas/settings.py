@@ -150,9 +150,13 @@ class QualitySettings(BaseModel):
 
 
 class ReleaseSettings(BaseModel):
-    """What is published beside the data."""
+    """What is published, and what beside the data."""
 
     model_config = _FROZEN
+
+    labels: Annotated[
+        bool, Field(description="Whether keypoints, hands, quality and hand masks are part; without, captures only.")
+    ] = True
 
     terms: Annotated[
         Path | None, Field(description="Text file with the terms of use, published as LICENSE; None: no rights given.")
@@ -180,6 +184,9 @@ class Settings(BaseSettings):
     raw: Annotated[Path, Field(description="Raw sessions; read only.")] = Path("demo/raw")
     workspace: Annotated[Path, Field(description="Where stages write.")] = Path("demo/workspace")
     releases: Annotated[Path, Field(description="Where releases are published.")] = Path("demo/releases")
+    hand_model: Annotated[
+        Path | None, Field(description="A hand model made by palm mano import; None: the model that ships.")
+    ] = None
     ingest: IngestSettings = IngestSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     maps: MapSettings = MapSettings()
