@@ -79,9 +79,9 @@ class DetectorTrainingSettings(BaseModel):
     robust_from: Annotated[
         float, Field(ge=0, le=1, description="Share of the steps after which the loss is bounded.")
     ] = 0.3
-    validation_percent: Annotated[
-        int, Field(ge=0, le=90, description="Share of annotated images held out, %, chosen by content.")
-    ] = 8
+    held_out_people_percent: Annotated[
+        int, Field(ge=0, le=90, description="Share of annotated people whose images are held out, %, rounded up.")
+    ] = 30
     save_every: Annotated[
         int, Field(gt=0, description="Steps between two states that a killed training goes on from.")
     ] = 50

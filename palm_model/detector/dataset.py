@@ -43,8 +43,8 @@ class Examples:
     """In the kept crop, integers at pixel corners."""
     labelled: Bool[ndarray, "n 21"]
     images: tuple[Sha256, ...]
-    subjects: tuple[Sha256, ...]
-    """Digests of the people, sorted."""
+    people: tuple[Sha256, ...]
+    """Digest of the person on each (see `subject_digest`)."""
     digest: Sha256
     """Of images and labels."""
     left_out: int
@@ -54,9 +54,25 @@ class Examples:
         """How many there are."""
         return len(self.images)
 
+    @property
+    def subjects(self) -> tuple[Sha256, ...]:
+        """Digests of the people, sorted."""
+        return tuple(sorted(set(self.people)))
+
     def held_out(self, percent: int) -> Bool[ndarray, " n"]:
-        """Which ones are for validation: chosen by the image's content, whatever else there is."""
-        return np.array([int(digest[:8], 16) % 100 < percent for digest in self.images], dtype=bool)
+        """Which ones are for validation: all images of some people, of at least that share unless nobody would be left.
+
+        A network that saw a person's other images knows the person: only strangers tell how good it is.
+        """
+        subjects = self.subjects
+        count = min(int(np.ceil(len(subjects) * percent / 100)), len(subjects) - 1)
+        strangers = set(subjects[:count])  # digests are random, so their order is a draw
+        return np.array([person in strangers for person in self.people], dtype=bool)
+
+    def learned_from(self, percent: int) -> tuple[Sha256, ...]:
+        """Digests of the people whose images are not held out, sorted."""
+        held = self.held_out(percent)
+        return tuple(sorted({person for person, out in zip(self.people, held, strict=True) if not out}))
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,7 @@ class _Example:
     points_px: Float[ndarray, "21 2"]
     labelled: Bool[ndarray, "21"]
     image: Sha256
+    person: Sha256
 
 
 def kept_px(settings: Settings) -> int:
@@ -80,7 +97,6 @@ def load_examples(sessions: Sequence[Session], settings: Settings) -> Examples:
         StoreError: if a session's calibration has not been imported.
     """
     found: dict[Sha256, _Example] = {}
-    people: set[Sha256] = set()
     left_out = 0
     for session in sessions:
         annotated = {item.path: item for item in read_annotations(session.raw)}
@@ -92,7 +108,6 @@ def load_examples(sessions: Sequence[Session], settings: Settings) -> Examples:
             for path, example in _examples(session, index, annotated, settings):
                 used.add(path)
                 found[example.image] = example
-                people.add(subject_digest(index))
         left_out += len(annotated) - len(used)
     if not found:
         places = ", ".join(str(session.raw) for session in sessions)
@@ -101,7 +116,7 @@ def load_examples(sessions: Sequence[Session], settings: Settings) -> Examples:
             hint="Put COCO keypoint files into <raw>/annotations, and run palm ingest.",
         )  # fmt: skip
     ordered = [found[digest] for digest in sorted(found)]
-    return _stacked(ordered, tuple(sorted(people)), left_out)
+    return _stacked(ordered, left_out)
 
 
 def _examples(
@@ -115,10 +130,10 @@ def _examples(
             continue
         for view in reader.views(capture, wanted):
             item = annotated[view.record.raw.path]
-            yield item.path, _example(view, item, kept_px(settings))
+            yield item.path, _example(view, item, kept_px(settings), subject_digest(index))
 
 
-def _example(view: View, item: AnnotatedImage, size: int) -> _Example:
+def _example(view: View, item: AnnotatedImage, size: int, person: Sha256) -> _Example:
     middle = CropBox(
         left=round(view.box.left - (ROOM - 1.0) / 2.0 * view.box.side),
         top=round(view.box.top - (ROOM - 1.0) / 2.0 * view.box.side),
@@ -130,6 +145,7 @@ def _example(view: View, item: AnnotatedImage, size: int) -> _Example:
         points_px=middle.to_crop(points_px, size),
         labelled=labelled,
         image=view.record.raw.sha256,
+        person=person,
     )
 
 
@@ -147,7 +163,7 @@ def stored_points(item: AnnotatedImage, camera: Camera) -> tuple[Float[ndarray, 
     return normalised * (camera.fx, camera.fy) + middle, np.logical_and(item.labelled, inside)
 
 
-def _stacked(examples: Sequence[_Example], people: tuple[Sha256, ...], left_out: int) -> Examples:
+def _stacked(examples: Sequence[_Example], left_out: int) -> Examples:
     points = np.stack([example.points_px for example in examples])
     labelled = np.stack([example.labelled for example in examples])
     digest = hashlib.sha256()
@@ -158,7 +174,7 @@ def _stacked(examples: Sequence[_Example], people: tuple[Sha256, ...], left_out:
         points_px=points,
         labelled=labelled,
         images=tuple(example.image for example in examples),
-        subjects=people,
+        people=tuple(example.person for example in examples),
         digest=digest.hexdigest(),
         left_out=left_out,
     )

@@ -74,7 +74,7 @@ def make_detector(
 
 def _picture(trained: Trained, examples: Examples, settings: DetectorSettings) -> UInt8[ndarray, "height width 3"]:
     """Images held out of the training: what was found over what a person marked (thin)."""
-    held = np.flatnonzero(examples.held_out(settings.training.validation_percent))
+    held = np.flatnonzero(examples.held_out(settings.training.held_out_people_percent))
     rows = held[:_SHOWN] if len(held) else np.arange(min(_SHOWN, len(examples)))
     scale = settings.input_px * ROOM / examples.crops.shape[1]
     pairs = [centred(examples.crops[row], examples.points_px[row], settings.input_px, scale) for row in rows]

@@ -71,7 +71,7 @@ def train_detector(
     state = states / f"{fingerprint}.safetensors"
     done = load_state(state, network, optimizer)
     training = settings.training
-    chosen = np.flatnonzero(~examples.held_out(training.validation_percent))
+    chosen = np.flatnonzero(~examples.held_out(training.held_out_people_percent))
     network.train()
     for step in range(done, training.steps):
         batch = [tensor.to(device) for tensor in _batch(examples, chosen, settings, step)]
@@ -92,7 +92,7 @@ def train_detector(
         start=begun_as,
         settings=learning_settings(settings),
         data_digest=examples.digest,
-        subjects=tuple(sorted({*examples.subjects, *earlier})),
+        subjects=tuple(sorted({*examples.learned_from(training.held_out_people_percent), *earlier})),
         figures=figures,
     )
     return Trained(network=network.cpu(), card=card)

@@ -34,7 +34,7 @@ def validate(
     network: nn.Module, examples: Examples, settings: DetectorSettings, device: torch.device
 ) -> dict[str, float | int]:
     """Errors over the held-out images, as shares of the crop's side; nothing but the count if none is held out."""
-    rows = np.flatnonzero(examples.held_out(settings.training.validation_percent))
+    rows = np.flatnonzero(examples.held_out(settings.training.held_out_people_percent))
     figures: dict[str, float | int] = {"validation_images": len(rows)}
     if not len(rows):
         return figures

@@ -123,12 +123,18 @@ def test_a_person_who_withdrew_teaches_nothing(tmp_path: Path) -> None:
         load_examples([Session(made.session.raw, made.workspace)], made.settings)
 
 
-def test_images_are_held_out_by_their_content_alone(made: Ingested) -> None:
-    examples = load_examples([Session(made.session.raw, made.workspace)], made.settings)
-    held = examples.held_out(50)
-    assert 0 < held.sum() < len(examples)
-    assert (examples.held_out(20) <= held).all()
-    assert not examples.held_out(0).any()
+def test_whole_people_are_held_out_and_somebody_is_always_learned_from(made: Ingested, tmp_path: Path) -> None:
+    alone = load_examples([Session(made.session.raw, made.workspace)], made.settings)
+    assert not alone.held_out(90).any()
+    other = annotated(tmp_path, subjects=3, gestures=1)
+    examples = load_examples([Session(other.session.raw, other.workspace)], other.settings)
+    assert len(examples.subjects) == 3
+    for percent, strangers in ((0, 0), (30, 1), (34, 2), (90, 2)):
+        held = examples.held_out(percent)
+        out = {person for person, is_out in zip(examples.people, held, strict=True) if is_out}
+        assert len(out) == strangers
+        assert held.sum() == sum(person in out for person in examples.people)
+        assert {*examples.learned_from(percent)} == {*examples.subjects} - out
 
 
 def test_the_scan_lies_in_its_box(made: Ingested) -> None:

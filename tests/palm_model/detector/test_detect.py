@@ -17,7 +17,7 @@ from schemas.settings import DetectorSettings, DetectorTrainingSettings
 from tests.palm_data.calibration.sessions import Ingested, withdraw
 from tests.palm_model.detector.sessions import ROWS, annotated
 
-TRAINING = DetectorTrainingSettings(steps=30, batch=6, learning_rate=3e-3, robust_from=1.0, validation_percent=0)
+TRAINING = DetectorTrainingSettings(steps=30, batch=6, learning_rate=3e-3, robust_from=1.0, held_out_people_percent=0)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from tests.palm_model.detector.sessions import annotated
 
 SMALL = DetectorSettings(
     input_px=64,
-    training=DetectorTrainingSettings(steps=4, batch=2, save_every=2, validation_percent=20),
+    training=DetectorTrainingSettings(steps=4, batch=2, save_every=2, held_out_people_percent=20),
 )
 
 
