@@ -7,7 +7,7 @@ are separate, so that a stage records exactly the settings it depends on.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from schemas.camera import PixelOrigin
@@ -56,12 +56,35 @@ class CalibrationSettings(BaseModel):
     ] = 0.5
 
 
+def _odd(side: int) -> int:
+    if side % 2 == 0:
+        raise ValueError("expected an odd number, so that a square has a middle")
+    return side
+
+
+class TrainingMaskSettings(BaseModel):
+    """How the scan's mask and the fitted hand's become one. Sides are those at 2448×2048 and scale with the image."""
+
+    model_config = _FROZEN
+
+    reach_px: Annotated[
+        int, AfterValidator(_odd), Field(ge=1, description="Square that the hand's mask is grown by, twice; px, odd.")
+    ] = 11
+    core_px: Annotated[
+        int, AfterValidator(_odd), Field(ge=1, description="Square that the hand's mask is shrunk by, twice; px, odd.")
+    ] = 21
+    smooth_px: Annotated[
+        int, AfterValidator(_odd), Field(ge=1, description="Square of the median that smooths the result; px, odd.")
+    ] = 7
+
+
 class MapSettings(BaseModel):
-    """How scan maps are made and encoded."""
+    """How maps are made and encoded."""
 
     model_config = _FROZEN
 
     depth_unit_mm: Annotated[float, Field(gt=0, description="Depth of one uint16 step, mm.")] = 0.05
+    training_mask: TrainingMaskSettings = TrainingMaskSettings()
 
 
 class DetectorTrainingSettings(BaseModel):

@@ -76,7 +76,7 @@ def make_scan_maps(subject_id: SubjectId, workspace: Workspace, settings: Settin
         STAGE,
         subject_id,
         code_version=CODE_VERSION,
-        settings={**settings.maps.model_dump(mode="json"), "tile_px": settings.shard.tile_px},
+        settings={"depth_unit_mm": settings.maps.depth_unit_mm, "tile_px": settings.shard.tile_px},
         inputs={"capture_index": workspace.require("capture_index", subject_id).digest, "cameras": cameras_digest},
         work=lambda folder: _draw(folder, index, cameras, settings),
     )
