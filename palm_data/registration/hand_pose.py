@@ -1,46 +1,50 @@
 """The stage `hand_pose` (stage two): the pose of every capture, with the subject's shape frozen.
 
-hands.parquet       a row for each capture (`schemas.hand.HandRow`)
-convention.json     how its numbers are to be read (`schemas.hand.HandConvention`)
+hands.parquet       a row for each capture that could be fitted (`schemas.hand.HandRow`)
+unfit.json          the others: frame → reason
+convention.json     how the rows' numbers are to be read (`schemas.hand.HandConvention`)
 figures.json, picture.png
 """
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from palm_data.calibration.cameras import load_cameras
-from palm_data.camera.pinhole import undistort_image
 from palm_data.capture.index import load_index
 from palm_data.hand.model import HandModel, load_hand_model
-from palm_data.maps.captured import read_view_image
-from palm_data.maps.zbuffer import rasterize
 from palm_data.registration.frame import HandShapeContext
 from palm_data.registration.hand_shape import STAGE as HAND_SHAPE
 from palm_data.registration.hand_shape import load_betas
 from palm_data.registration.measure import FitMeasures, measure
-from palm_data.registration.measured import frame_targets, registration_inputs, require_consent, view_cameras
-from palm_data.registration.parameters import HandFit
+from palm_data.registration.measured import frame_targets, registration_inputs, require_consent
+from palm_data.registration.parameters import ORIENT, POSE, TRANSL
+from palm_data.registration.picture import TILE_PX, FitPainter, pictured_fit, with_legend
 from palm_data.registration.posed import Posed
-from palm_data.registration.stages import fit_poses
-from palm_data.report.pictures import contact_sheet, draw_contours, write_png
+from palm_data.registration.stages import fit_pose
+from palm_data.registration.targets import FrameTarget
+from palm_data.registration.unfit import few_joints, nobody_fits, without, write_unfit
+from palm_data.report.pictures import contact_sheet, write_png
 from palm_data.store.atomic import write_bytes
 from palm_data.store.tables import write_rows
 from palm_data.store.workspace import StageReport, Workspace
-from schemas.capture import CaptureIndex
-from schemas.errors import BadInputError
+from schemas.camera import Camera
+from schemas.capture import CaptureIndex, CaptureRecord
+from schemas.errors import GeometryError
 from schemas.hand import HandRow
 from schemas.ids import SubjectId
 from schemas.settings import Settings
 
 STAGE = "hand_pose"
 HANDS_FILE = "hands.parquet"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 _DIGITS = 4
+_CAPTURES_A_ROW = 3
 
 
 def make_hand_pose(subject_id: SubjectId, workspace: Workspace, settings: Settings) -> StageReport:
@@ -48,15 +52,13 @@ def make_hand_pose(subject_id: SubjectId, workspace: Workspace, settings: Settin
 
     Raises:
         ConsentError: if the subject has not granted consent.
-        BadInputError: if the subject has no capture, or a scan is not the one that was ingested.
-        GeometryError: if a capture has fewer than three joints.
-        StoreError: if an earlier stage has not finished.
+        BadInputError: if none of the subject's captures can be fitted, a scan is not the one that was ingested, or the
+            hand model's file is not one.
+        StoreError: if an earlier stage has not finished, or the shape is of another hand model.
     """
     index = load_index(workspace, subject_id)
     require_consent(index)
-    if not index.captures:
-        raise BadInputError(subject_id, field="captures", expected="at least one usable capture", found=0)
-    model = load_hand_model()
+    model = load_hand_model(settings.hand_model)
     return workspace.run_stage(
         STAGE,
         subject_id,
@@ -67,44 +69,66 @@ def make_hand_pose(subject_id: SubjectId, workspace: Workspace, settings: Settin
     )
 
 
+@dataclass(frozen=True)
+class _Fitted:
+    """A capture and its hand."""
+
+    capture: CaptureRecord
+    target: FrameTarget
+    frame: Float[ndarray, "51"]
+    posed: Posed
+    measures: FitMeasures
+
+
 def _fit(folder: Path, index: CaptureIndex, model: HandModel, workspace: Workspace, settings: Settings) -> None:
-    subject_id = index.subject.subject_id
-    targets = frame_targets(index, index.captures, workspace, settings)
-    fit = fit_poses(model, targets, load_betas(workspace, subject_id), settings.registration)
-    context = HandShapeContext(model, settings.registration)
-    posed = [context.pose(frame, fit.betas) for frame in fit.frames]
-    measures = [measure(context, target, hand) for target, hand in zip(targets, posed, strict=True)]
-    write_rows(folder / HANDS_FILE, HandRow, _rows(index, fit, measures))
+    betas, context = (
+        load_betas(workspace, index.subject.subject_id, model),
+        HandShapeContext(model, settings.registration),
+    )
+    unfit, fitted = few_joints(index, workspace), []
+    captures = without(index.captures, unfit)
+    for capture, target in zip(captures, frame_targets(index, captures, workspace, settings), strict=True):
+        try:
+            frame, _ = fit_pose(context, target, betas)
+        except GeometryError as error:
+            unfit[capture.frame] = str(error)
+            continue
+        posed = context.pose(frame, betas)
+        fitted.append(_Fitted(capture, target, frame, posed, measure(context, target, posed)))
+    if not fitted:
+        raise nobody_fits(index, unfit)
+    write_rows(folder / HANDS_FILE, HandRow, [_row(item, betas) for item in fitted])
+    write_unfit(folder, unfit)
     write_bytes(folder / "convention.json", (model.convention().model_dump_json() + "\n").encode())
-    write_bytes(folder / "figures.json", (json.dumps(_figures(measures), indent=1) + "\n").encode())
-    write_png(folder / "picture.png", _picture(index, posed, model, workspace, settings))
+    figures = {"captures": len(fitted), "captures_unfit": len(unfit), **_figures([item.measures for item in fitted])}
+    write_bytes(folder / "figures.json", (json.dumps(figures, indent=1) + "\n").encode())
+    cameras = load_cameras(workspace, index.session.calibration_id)
+    write_png(folder / "picture.png", _picture(fitted, context, cameras, settings))
 
 
-def _rows(index: CaptureIndex, fit: HandFit, measures: Sequence[FitMeasures]) -> list[HandRow]:
-    return [
-        HandRow(
-            subject_id=index.subject.subject_id,
-            frame=capture.frame,
-            global_orient=tuple(fit.global_orient[row].tolist()),
-            hand_pose=tuple(fit.hand_pose[row].tolist()),
-            betas=tuple(fit.betas.tolist()),
-            transl=tuple(fit.transl[row].tolist()),
-            model_to_scan_mm_mean=found.model_to_scan.mean,
-            model_to_scan_mm_median=found.model_to_scan.median,
-            model_to_scan_mm_p95=found.model_to_scan.p95,
-            border_share=found.border_share,
-            scan_to_model_mm_mean=found.scan_to_model.mean,
-            scan_to_model_mm_median=found.scan_to_model.median,
-            scan_to_model_mm_p95=found.scan_to_model.p95,
-            joint_error_mm_mean=found.joint_error_mm,
-            silhouette_iou_mean=float(np.mean(found.silhouette_iou)) if found.silhouette_iou else None,
-            silhouette_iou_min=min(found.silhouette_iou, default=None),
-        )
-        for row, (capture, found) in enumerate(zip(index.captures, measures, strict=True))
-    ]
+def _row(item: _Fitted, betas: Float[ndarray, "10"]) -> HandRow:
+    found = item.measures
+    return HandRow(
+        subject_id=item.capture.subject_id,
+        frame=item.capture.frame,
+        global_orient=tuple(item.frame[ORIENT].tolist()),
+        hand_pose=tuple(item.frame[POSE].tolist()),
+        betas=tuple(betas.tolist()),
+        transl=tuple(item.frame[TRANSL].tolist()),
+        model_to_scan_mm_mean=found.model_to_scan.mean,
+        model_to_scan_mm_median=found.model_to_scan.median,
+        model_to_scan_mm_p95=found.model_to_scan.p95,
+        border_share=found.border_share,
+        scan_to_model_mm_mean=found.scan_to_model.mean,
+        scan_to_model_mm_median=found.scan_to_model.median,
+        scan_to_model_mm_p95=found.scan_to_model.p95,
+        joint_error_mm_mean=found.joint_error_mm,
+        silhouette_iou_mean=float(np.mean(found.silhouette_iou)) if found.silhouette_iou else None,
+        silhouette_iou_min=min(found.silhouette_iou, default=None),
+    )
 
 
-def _figures(measures: Sequence[FitMeasures]) -> dict[str, float | int]:
+def _figures(measures: Sequence[FitMeasures]) -> dict[str, float]:
     columns: dict[str, list[float | None]] = {
         "model_to_scan_mm_mean": [found.model_to_scan.mean for found in measures],
         "model_to_scan_mm_p95": [found.model_to_scan.p95 for found in measures],
@@ -116,29 +140,20 @@ def _figures(measures: Sequence[FitMeasures]) -> dict[str, float | int]:
         "border_share_mean": [found.border_share for found in measures],
     }
     known = {name: [value for value in values if value is not None] for name, values in columns.items()}
-    return {
-        "captures": len(measures),
-        **{name: round(float(np.mean(values)), _DIGITS) for name, values in known.items() if values},
-    }
+    return {name: round(float(np.mean(values)), _DIGITS) for name, values in known.items() if values}
 
 
 def _picture(
-    index: CaptureIndex, posed: Sequence[Posed], model: HandModel, workspace: Workspace, settings: Settings
+    fitted: Sequence[_Fitted], context: HandShapeContext, cameras: Sequence[Camera], settings: Settings
 ) -> UInt8[ndarray, "height width 3"]:
-    """Each capture as two cameras saw it, with the fitted hand's outline."""
-    stored = {camera.camera_id: camera for camera in load_cameras(workspace, index.session.calibration_id)}
-    tiles, labels = [], []
-    for capture, hand in zip(index.captures, posed, strict=True):
-        seen = [camera for camera in view_cameras(index, workspace) if capture.image(camera.camera_id) is not None]
-        for camera in (seen[0], seen[len(seen) // 2]):
-            record = capture.image(camera.camera_id)
-            assert record is not None  # noqa: S101 - chosen so
-            raw = stored[camera.camera_id]
-            image = undistort_image(read_view_image(record, raw, settings), raw)
-            in_camera = hand.vertices @ np.asarray(camera.rotation).T + np.asarray(camera.translation)
-            drawn = rasterize(in_camera, model.faces, camera.intrinsics(), camera.width, camera.height)
-            mask = np.zeros((camera.height, camera.width), dtype=np.uint8)
-            mask[drawn.roi.slices] = drawn.face_id >= 0
-            tiles.append(draw_contours(image, mask))
-            labels.append(f"{capture.gesture} {camera.camera_id}")
-    return contact_sheet(tiles, labels, columns=4)
+    """Each capture: joints and the hand's outline over an image, the hand over another, and the scan's errors."""
+    painter, tiles, labels = FitPainter(cameras, context.model.faces, settings), [], []
+    for item in fitted:
+        one, other = painter.views(item.capture, 2)
+        fit = pictured_fit(context, item.capture, item.target.scan, item.target.keypoints, item.posed)
+        tiles += [painter.outlined(fit, one), painter.overlaid(fit, other), painter.errors(fit, one)]
+        error = item.measures.scan_to_model.mean
+        shown = "no scan to compare" if error is None else f"scan to hand {error:.2f} mm"
+        labels += [f"{item.capture.gesture} {one.camera_id}", other.camera_id, shown]
+    columns = 3 * min(_CAPTURES_A_ROW, len(fitted))
+    return with_legend(contact_sheet(tiles, labels, columns, tile_px=TILE_PX))

@@ -49,18 +49,39 @@ def fit_poses(
         progress: told how many frames are done.
 
     Raises:
-        GeometryError: if a frame has fewer than three keypoints.
+        GeometryError: if a frame has fewer than three keypoints, or its fit is not finite.
     """
     context = HandShapeContext(model, settings)
     frames, objective = np.zeros((len(targets), FRAME_SIZE)), np.zeros(len(targets))
     for index, target in enumerate(targets):
-        fit = _rigid(context, [target], betas)
-        problem = FrameProblem(target, context)
-        for phase in (settings.start, *settings.phases):
-            fit = minimise([problem], fit, phase, free_shape=False)
-        frames[index], objective[index] = fit.frames[0], fit.objective[0]
+        frames[index], objective[index] = fit_pose(context, target, betas)
         progress(index + 1)
     return HandFit(betas, frames, objective)
+
+
+def fit_pose(
+    context: HandShapeContext, target: FrameTarget, betas: Float[ndarray, "10"]
+) -> tuple[Float[ndarray, "51"], float]:
+    """One frame of stage two: its pose and the objective there, mm².
+
+    Raises:
+        GeometryError: if the frame has fewer than three keypoints, or its fit is not finite.
+    """
+    fit, problem = _rigid(context, [target], betas), FrameProblem(target, context)
+    for phase in (context.settings.start, *context.settings.phases):
+        fit = minimise([problem], fit, phase, free_shape=False)
+    return fit.frames[0], float(fit.objective[0])
+
+
+def check_start(context: HandShapeContext, target: FrameTarget) -> None:
+    """See that a frame has somewhere to start from, and a finite objective in every phase.
+
+    Raises:
+        GeometryError: if it has fewer than three keypoints, they lie on a line, or the objective is not finite.
+    """
+    fit, problem = _rigid(context, [target], np.zeros(SHAPE_COMPONENTS)), FrameProblem(target, context)
+    for phase in (context.settings.start, *context.settings.phases):
+        minimise([problem], fit, phase.model_copy(update={"iterations": 1, "silhouette": 0.0}), free_shape=False)
 
 
 def _rigid(context: HandShapeContext, targets: Sequence[FrameTarget], betas: Float[ndarray, "10"]) -> HandFit:
