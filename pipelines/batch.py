@@ -34,6 +34,7 @@ class BatchRequest(BaseModel):
     select: Annotated[str, Field(description="Assets, in Dagster's selection syntax.")] = "*"
     subjects: Annotated[tuple[str, ...] | None, Field(description="None: all in the raw folder.")] = None
     release: Annotated[str | None, Field(description="Version to publish; None: no release.")] = None
+    captures_only: Annotated[bool, Field(description="Publish images, maps and scans without any label.")] = False
 
 
 class AssetResult(BaseModel):
@@ -116,7 +117,10 @@ def _run_config(request: BatchRequest) -> dict[str, object]:
     quiet: dict[str, object] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     if request.release is None:
         return quiet
-    return {**quiet, "ops": {"release": {"config": {"version": request.release}}}}
+    return {
+        **quiet,
+        "ops": {"release": {"config": {"version": request.release, "captures_only": request.captures_only}}},
+    }
 
 
 def _selected(defs: dg.Definitions, request: BatchRequest) -> list[dg.AssetKey]:

@@ -6,17 +6,26 @@ the whole batch: a subject with a failed blocking finding is left out by the rel
 consent is left out by design, which is nothing to look into.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from pipelines.assets.calibration import calibration
+from pipelines.assets.hands import hand_maps, hand_pose, hand_shape, quality
+from pipelines.assets.labels import detector, keypoints_2d, keypoints_3d
 from pipelines.assets.maps import scan_maps
 from pipelines.assets.raw import capture_index, raw_session
-from pipelines.assets.release import release, subject_shard
+from pipelines.assets.release import release, subject_labels, subject_shard
 from pipelines.outcomes import SET_ASIDE
 from pipelines.partitions import subjects
 from pipelines.resources import Places
+
+if TYPE_CHECKING:
+    from palm_data.quality.gate import GateFinding
+
+_DETECTED_SHARE = 0.9
+"""Share of labelled joints of people held out that a detector should place within a twentieth of the crop."""
 
 
 def _verdict(
@@ -83,7 +92,10 @@ def cameras_agree(places: Places) -> dg.AssetCheckResult:
     return _verdict(failing, looked_at)
 
 
-def _gate(places: Places, *, blocking: bool) -> dg.AssetCheckResult:
+def _gate(
+    places: Places, matters: Callable[["GateFinding"], bool], severity: dg.AssetCheckSeverity
+) -> dg.AssetCheckResult:
+    """Those of the gate's findings that matter, for all subjects."""
     from palm_data.quality.gate import subject_gate
 
     settings, workspace = places.settings(), places.workspace()
@@ -93,30 +105,61 @@ def _gate(places: Places, *, blocking: bool) -> dg.AssetCheckResult:
         found = [
             f"{finding.name}: expected {finding.expected}, found {finding.found}. {finding.detail}".strip()
             for finding in subject_gate(workspace, subject_id, settings)
-            if finding.blocking is blocking and not finding.passed and finding.name != "consent"
+            if matters(finding) and not finding.passed and finding.name != "consent"
         ]
         if found:
             failing[subject_id] = "; ".join(found)
-    severity = dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
     return _verdict(failing, len(ids), severity=severity)
 
 
 @dg.asset_check(
-    asset=subject_shard,
+    asset=detector,
+    description="The detector agrees with the labels of people it never saw. If it does not, annotate more, or train it longer.",
+)
+def detector_agrees(places: Places) -> dg.AssetCheckResult:
+    """Read the detector's own validation."""
+    workspace = places.workspace()
+    failing = {}
+    for key in workspace.keys("detector"):
+        figures = workspace.report(workspace.require("detector", key), ran=False).figures
+        share = float(figures.get("validation_within_5_percent", 1.0))
+        if share < _DETECTED_SHARE:
+            failing[key] = f"validation_within_5_percent: expected at least {_DETECTED_SHARE}, found {share}"
+    return _verdict(failing, len(workspace.keys("detector")), severity=dg.AssetCheckSeverity.WARN)
+
+
+def within_limits(
+    asset: dg.AssetsDefinition, name: str, findings: Collection[str], description: str
+) -> dg.AssetChecksDefinition:
+    """A check that the named findings of the gate pass for every subject.
+
+    Args:
+        findings: names of `palm_data.quality.gate`.
+    """
+
+    @dg.asset_check(asset=asset, name=name, description=description)
+    def check(places: Places) -> dg.AssetCheckResult:
+        return _gate(places, lambda finding: finding.name in findings, dg.AssetCheckSeverity.WARN)
+
+    return check
+
+
+@dg.asset_check(
+    asset=subject_labels,
     description="Every subject with consent may be released. The subjects listed are left out of the release, for the reason given.",
 )
 def fit_for_release(places: Places) -> dg.AssetCheckResult:
     """Read the gate's blocking findings of every subject."""
-    return _gate(places, blocking=True)
+    return _gate(places, lambda finding: finding.blocking, dg.AssetCheckSeverity.ERROR)
 
 
 @dg.asset_check(
-    asset=subject_shard,
+    asset=subject_labels,
     description="Nothing about a subject is out of the ordinary. The subjects listed are released; look at them.",
 )
 def nothing_unusual(places: Places) -> dg.AssetCheckResult:
     """Read the gate's other findings of every subject."""
-    return _gate(places, blocking=False)
+    return _gate(places, lambda finding: not finding.blocking, dg.AssetCheckSeverity.WARN)
 
 
 @dg.asset_check(
@@ -137,9 +180,31 @@ def nobody_left_out(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResu
     return _verdict(failing, len(failing) + int(subjects_in.value if subjects_in else 0))
 
 
-partitioned: tuple[dg.AssetsDefinition, ...] = (raw_session, capture_index, scan_maps, subject_shard)
+partitioned: tuple[dg.AssetsDefinition, ...] = (
+    raw_session, capture_index, scan_maps, subject_shard,
+    keypoints_2d, keypoints_3d, hand_shape, hand_pose, hand_maps, quality, subject_labels,
+)  # fmt: skip
 
 
 def all_checks() -> list[dg.AssetChecksDefinition]:
     """Every check of the project."""
-    return [*map(none_set_aside, partitioned), cameras_agree, fit_for_release, nothing_unusual, nobody_left_out]
+    return [
+        *map(none_set_aside, partitioned),
+        cameras_agree,
+        detector_agrees,
+        within_limits(
+            keypoints_3d, "joints_found", {"coverage_mean"},
+            "Joints are found as often as the paper found them. The subjects listed miss more; look at their detections.",
+        ),
+        within_limits(
+            hand_pose, "hands_fit", {"fit_mm_mean", "model_to_scan_mm_mean", "silhouette_iou_fit_mean"},
+            "Hands fit as well as the paper's. The subjects listed fit worse; look at their overlays.",
+        ),
+        within_limits(
+            quality, "captures_usable", {"quality_ok_share"},
+            "Most captures of every subject are usable. The subjects listed stay out of a release.",
+        ),
+        fit_for_release,
+        nothing_unusual,
+        nobody_left_out,
+    ]  # fmt: skip

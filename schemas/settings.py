@@ -117,7 +117,8 @@ class DetectorSettings(BaseModel):
     model_config = _FROZEN
 
     checkpoint: Annotated[
-        Path | None, Field(description="Detector to use; None: the one trained in the workspace.")
+        Path | None,
+        Field(description="Detector to use as it is; None: the one trained in the workspace or shipped, tuned."),
     ] = None
     input_px: Annotated[int, Field(ge=32, multiple_of=32, description="Side of the network's input, px.")] = 128
     crop_margin: Annotated[
@@ -130,6 +131,10 @@ class DetectorSettings(BaseModel):
     sigma_px: Annotated[float, Field(gt=0, description="Standard deviation of the targets, px of the input.")] = 1.75
     mono: Annotated[bool, Field(description="Whether joints are detected in the mono cameras too.")] = True
     training: DetectorTrainingSettings = DetectorTrainingSettings()
+    tuning_steps: Annotated[
+        int, Field(ge=0, description="Optimiser steps on the workspace's own annotations; 0: no tuning.")
+    ] = 80
+    tuning_rate: Annotated[float, Field(gt=0, description="Peak rate of the decoder when tuning.")] = 2e-4
 
 
 class Keypoints3DSettings(BaseModel):
@@ -155,8 +160,29 @@ class ShardSettings(BaseModel):
     ] = "keep"
 
 
+class FrameLimits(BaseModel):
+    """What each capture's labels must keep to, to be called good: generous, since their means are held to the paper's."""
+
+    model_config = _FROZEN
+
+    min_coverage: Annotated[float, Field(ge=0, le=1, description="Share of the 21 joints triangulated.")] = 0.75
+    max_reprojection_px: Annotated[
+        float,
+        Field(gt=0, description="Mean reprojection error of the joints, px at 2448×2048 (scaled with the image)."),
+    ] = 25.0
+    max_fit_mm: Annotated[float, Field(gt=0, description="Fitted to triangulated joints, mean, mm.")] = 10.0
+    max_model_to_scan_mm: Annotated[float, Field(gt=0, description="Fitted hand to scan, mean, mm.")] = 3.0
+    max_scan_to_model_mm: Annotated[float, Field(gt=0, description="Scan to fitted hand, mean, mm.")] = 4.0
+    min_fit_silhouette_iou: Annotated[
+        float, Field(ge=0, le=1, description="Fitted hand's silhouette against the scan's, mean over views.")
+    ] = 0.85
+    min_capture_iou: Annotated[
+        float, Field(ge=0, le=1, description="Projected scan against the segmented image, mean over views.")
+    ] = 0.80
+
+
 class QualitySettings(BaseModel):
-    """What a subject must reach to enter a release, and what is worth a warning."""
+    """What a capture's labels and a subject must reach to enter a release, and what is worth a warning."""
 
     model_config = _FROZEN
 
@@ -170,6 +196,23 @@ class QualitySettings(BaseModel):
     max_quarantined_share: Annotated[
         float, Field(ge=0, le=1, description="Share of a subject's captures in quarantine above which to warn.")
     ] = 0.50
+    frame: FrameLimits = FrameLimits()
+    min_ok_share: Annotated[
+        float,
+        Field(ge=0, le=1, description="Share of captures within `frame`'s limits below which a subject stays out."),
+    ] = 0.50
+    min_coverage_mean: Annotated[
+        float, Field(ge=0, le=1, description="Mean share of joints triangulated below which to warn of a subject.")
+    ] = 0.97
+    max_fit_mm_mean: Annotated[
+        float, Field(gt=0, description="Mean distance of fitted to triangulated joints above which to warn, mm.")
+    ] = 5.3
+    max_model_to_scan_mm_mean: Annotated[
+        float, Field(gt=0, description="Mean distance of fitted hands to scans above which to warn, mm.")
+    ] = 2.0
+    min_fit_silhouette_iou_mean: Annotated[
+        float, Field(ge=0, le=1, description="Mean of the fitted hands' silhouettes below which to warn.")
+    ] = 0.93
 
 
 class ReleaseSettings(BaseModel):
@@ -249,3 +292,8 @@ def load_settings(**overrides: object) -> Settings:
             f"{'.'.join(map(str, item['loc']))}: {item['msg']}, found {item['input']!r}" for item in error.errors()
         )
         raise SettingsError(f"settings (palm.toml, PALM_*): {problems}. See docs/operations.md for the list.") from None
+
+
+def without_labels(settings: Settings) -> Settings:
+    """The same, but releases hold captures only."""
+    return settings.model_copy(update={"release": settings.release.model_copy(update={"labels": False})})

@@ -15,12 +15,17 @@ from palm_data.store.atomic import write_bytes
 from palm_data.store.workspace import Workspace
 from palm_model.detector.network import build_network
 from schemas.annotation import DetectorCard
-from schemas.errors import IntegrityError, StoreError
+from schemas.errors import IntegrityError
 from schemas.ids import Sha256
 from schemas.settings import Settings
 
 STAGE = "detector"
+"""The detector in force, tuned to the workspace's annotations."""
+TRAINING = "detector_training"
+"""What `palm train detector` made."""
 KEY = "hand"
+SHIPPED = Path(__file__).with_name("assets") / "detector.safetensors"
+"""Trained on simulated people; see the card beside it."""
 CHECKPOINT_FILE = "detector.safetensors"
 CARD_FILE = "card.json"
 _MAX_BYTES = 1 << 28
@@ -29,20 +34,31 @@ _RUNNING = ("running_mean", "running_var")
 """Statistics that half precision would hurt."""
 
 
-def current_checkpoint(workspace: Workspace, settings: Settings) -> Path:
-    """The detector in force: the one that the settings name, else the workspace's own.
+def start_checkpoint(workspace: Workspace, settings: Settings) -> Path:
+    """The detector to tune: the one that the settings name, else the one trained in the workspace, else what ships.
 
     Raises:
         IntegrityError: if a record of the workspace is not readable.
-        StoreError: if there is neither.
     """
     if settings.detector.checkpoint is not None:
         return settings.detector.checkpoint
-    if workspace.record(STAGE, KEY) is None:
-        raise StoreError(
-            f"{workspace.root}: expected a trained detector, found none. "
-            "Train one with: palm train detector, or name a checkpoint: PALM_DETECTOR__CHECKPOINT=FILE"
-        )
+    if workspace.record(TRAINING, KEY) is not None:
+        return workspace.output(TRAINING, KEY) / CHECKPOINT_FILE
+    return SHIPPED
+
+
+def current_checkpoint(workspace: Workspace, settings: Settings) -> Path:
+    """The detector in force: the one that the settings name, as it is; else the start as tuned in the workspace.
+
+    A start that was not tuned, or not since it changed, is in force itself.
+
+    Raises:
+        IntegrityError: if a record of the workspace is not readable, or the start's file is missing.
+    """
+    start = start_checkpoint(workspace, settings)
+    tuned = workspace.record(STAGE, KEY)
+    if settings.detector.checkpoint is not None or tuned is None or tuned.inputs["start"] != checkpoint_sha256(start):
+        return start
     return workspace.output(STAGE, KEY) / CHECKPOINT_FILE
 
 

@@ -96,6 +96,23 @@ def load_examples(sessions: Sequence[Session], settings: Settings) -> Examples:
         BadInputError: if there is no annotated image that can be used.
         StoreError: if a session's calibration has not been imported.
     """
+    examples = find_examples(sessions, settings)
+    if examples is None:
+        places = ", ".join(str(session.raw) for session in sessions)
+        raise BadInputError(
+            places, field="annotations", expected="annotated images of ingested subjects", found="none",
+            hint="Put COCO keypoint files into <raw>/annotations, and run palm ingest.",
+        )  # fmt: skip
+    return examples
+
+
+def find_examples(sessions: Sequence[Session], settings: Settings) -> Examples | None:
+    """As `load_examples`; None if there is no annotated image that can be used.
+
+    Raises:
+        BadInputError: if a file of annotations cannot be read.
+        StoreError: if a session's calibration has not been imported.
+    """
     found: dict[Sha256, _Example] = {}
     left_out = 0
     for session in sessions:
@@ -110,11 +127,7 @@ def load_examples(sessions: Sequence[Session], settings: Settings) -> Examples:
                 found[example.image] = example
         left_out += len(annotated) - len(used)
     if not found:
-        places = ", ".join(str(session.raw) for session in sessions)
-        raise BadInputError(
-            places, field="annotations", expected="annotated images of ingested subjects", found="none",
-            hint="Put COCO keypoint files into <raw>/annotations, and run palm ingest.",
-        )  # fmt: skip
+        return None
     ordered = [found[digest] for digest in sorted(found)]
     return _stacked(ordered, left_out)
 

@@ -1,4 +1,4 @@
-"""The stage `detector`: trained on the annotated images of every session that is given."""
+"""The stage `detector_training`: a detector from the annotated images of every session that is given."""
 
 import json
 import shutil
@@ -9,15 +9,16 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from numpy import ndarray
+from torch import nn
 
 from palm_data.report.pictures import contact_sheet, write_png
 from palm_data.report.skeletons import draw_skeleton
 from palm_data.store.atomic import write_bytes
 from palm_data.store.workspace import StageReport
 from palm_model.detector.augment import centred
-from palm_model.detector.checkpoint import KEY, STAGE, checkpoint_sha256, write_checkpoint
+from palm_model.detector.checkpoint import KEY, TRAINING, checkpoint_sha256, write_checkpoint
 from palm_model.detector.dataset import ROOM, Examples, Session, load_examples
-from palm_model.detector.train import CODE_VERSION, Progress, Trained, learning_settings, train_detector
+from palm_model.detector.train import CODE_VERSION, Progress, learning_settings, train_detector
 from palm_model.detector.validation import detect_crops
 from schemas.settings import DetectorSettings, Settings
 
@@ -48,16 +49,16 @@ def make_detector(
     """
     examples = load_examples(sessions, settings)
     workspace = sessions[0].workspace
-    states = workspace.root / "training" / STAGE
+    states = states_folder(workspace, TRAINING)
 
     def work(folder: Path) -> None:
         trained = train_detector(examples, settings.detector, states=states, start=start, progress=progress)
         write_checkpoint(folder, trained.network, trained.card)
         write_bytes(folder / "figures.json", (json.dumps(trained.card.figures, indent=1) + "\n").encode())
-        write_png(folder / "picture.png", _picture(trained, examples, settings.detector))
+        write_png(folder / "picture.png", training_picture(trained.network, examples, settings.detector))
 
     report = workspace.run_stage(
-        STAGE,
+        TRAINING,
         KEY,
         code_version=CODE_VERSION,
         settings=learning_settings(settings.detector),
@@ -72,15 +73,20 @@ def make_detector(
     return report
 
 
-def _picture(trained: Trained, examples: Examples, settings: DetectorSettings) -> UInt8[ndarray, "height width 3"]:
+def states_folder(workspace: Workspace, stage: str) -> Path:
+    """Where trainings of a stage keep the states that they go on from."""
+    return workspace.root / "training" / stage
+
+
+def training_picture(
+    network: nn.Module, examples: Examples, settings: DetectorSettings
+) -> UInt8[ndarray, "height width 3"]:
     """Images held out of the training: what was found over what a person marked (thin)."""
     held = np.flatnonzero(examples.held_out(settings.training.held_out_people_percent))
     rows = held[:_SHOWN] if len(held) else np.arange(min(_SHOWN, len(examples)))
     scale = settings.input_px * ROOM / examples.crops.shape[1]
     pairs = [centred(examples.crops[row], examples.points_px[row], settings.input_px, scale) for row in rows]
-    found, sure = detect_crops(
-        trained.network, np.stack([crop for crop, _ in pairs]), settings.sigma_px, torch.device("cpu")
-    )
+    found, sure = detect_crops(network, np.stack([crop for crop, _ in pairs]), settings.sigma_px, torch.device("cpu"))
     enlarged = _TILE_PX / settings.input_px
     tiles, labels = [], []
     for place, row in enumerate(rows):

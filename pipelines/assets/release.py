@@ -8,6 +8,8 @@ from pydantic import Field
 from palm_data.store.workspace import Workspace
 from pipelines.assets.by_subject import HEAVY, subject_asset
 from pipelines.assets.calibration import calibration
+from pipelines.assets.hands import hand_maps, hand_pose, quality
+from pipelines.assets.labels import keypoints_2d, keypoints_3d
 from pipelines.assets.maps import scan_maps
 from pipelines.assets.raw import capture_index
 from pipelines.outcomes import make_subjects, retried_only_if_it_may_pass, retry_io
@@ -15,6 +17,7 @@ from pipelines.pictures import embedded_sheet
 from pipelines.resources import Compute, Places
 from schemas.ids import VersionId
 from schemas.release import Manifest
+from schemas.settings import without_labels
 
 _SUBJECTS_SHOWN = 9
 
@@ -34,14 +37,30 @@ def subject_shard(context: dg.AssetExecutionContext, places: Places, compute: Co
     make_subjects(context, build_subject_shard, places, compute)
 
 
+@subject_asset(
+    group="release",
+    owner="team:release",
+    kinds={"python", "zarr", "parquet"},
+    stage="palm_data.store.labels",
+    deps=[capture_index, calibration, scan_maps, keypoints_2d, keypoints_3d, hand_pose, hand_maps, quality],
+    pool=HEAVY,
+)
+def subject_labels(context: dg.AssetExecutionContext, places: Places, compute: Compute) -> None:
+    """All labels that are released of a subject: keypoints, hands, quality, and hand masks that join the shard."""
+    from palm_data.store.labels import build_subject_labels
+
+    make_subjects(context, build_subject_labels, places, compute)
+
+
 class ReleaseConfig(dg.Config):
     """Which version to publish."""
 
     version: Annotated[VersionId, Field(description="MAJOR.MINOR.PATCH; published once, never changed.")]
+    captures_only: Annotated[bool, Field(description="Publish images, maps and scans without any label.")] = False
 
 
 @dg.asset(
-    deps=[subject_shard],
+    deps=[subject_shard, subject_labels],
     code_version="1",
     group_name="release",
     owners=["team:release"],
@@ -55,6 +74,8 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, places: Pl
     from palm_data.store.release import publish_release
 
     settings, workspace = places.settings(), places.workspace()
+    if config.captures_only:
+        settings = without_labels(settings)
     with retried_only_if_it_may_pass():
         manifest = publish_release(config.version, workspace, settings)
         plan = plan_release(config.version, workspace, settings)

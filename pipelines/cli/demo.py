@@ -15,15 +15,21 @@ if TYPE_CHECKING:
     from schemas.release import Manifest
     from schemas.settings import Settings
 
-VERSION = "0.1.0"
-_STAGES = ("capture_index", "calibration", "scan_maps", "subject_shard")
+CAPTURES_VERSION = "0.1.0"
+VERSION = "0.2.0"
+_CAPTURES = '+key:"subject_shard" or key:"release"'
+_STAGES = (
+    "capture_index", "calibration", "scan_maps", "subject_shard", "detector", "keypoints_2d", "keypoints_3d", "hand_shape",
+    "hand_pose", "hand_maps", "quality", "subject_labels",
+)  # fmt: skip
 
 
 def demo(
     home: Annotated[Path, typer.Argument(help="Everything the demo makes lies below this folder.")] = Path("demo"),
 ) -> None:
-    """Simulate a capture session, take it through the factory, publish a release, verify it, and show what was made.
+    """Simulate a capture session, take it through the factory, publish two releases, verify them, and show what was made.
 
+    The first release holds what was captured; the second adds the labels, and shares every other file with the first.
     Run again it finds nothing changed.
     """
     from palm_data.store.manifest import read_manifest
@@ -35,12 +41,16 @@ def demo(
 
     settings = load_settings(raw=home / "raw", workspace=home / "workspace", releases=home / "releases")
     start = time.perf_counter()
-    console.rule("1 of 3: simulate a capture session")
+    console.rule("1 of 4: simulate a capture session")
     simulate(home)
-    console.rule("2 of 3: raw session → index → calibration → maps → shards → release")
-    materialize(raw=settings.raw, workspace=settings.workspace, releases=settings.releases, release=VERSION)
-    console.rule("3 of 3: verify the release")
-    verify(str(settings.releases / VERSION))
+    places = {"raw": settings.raw, "workspace": settings.workspace, "releases": settings.releases}
+    console.rule("2 of 4: raw session → index → calibration → maps → shards → a release of the captures")
+    materialize(**places, select=_CAPTURES, release=CAPTURES_VERSION, captures_only=True)
+    console.rule("3 of 4: detector → keypoints → hands → quality → a release with labels")
+    materialize(**places, release=VERSION)
+    console.rule("4 of 4: verify both releases")
+    for version in (CAPTURES_VERSION, VERSION):
+        verify(str(settings.releases / version))
     workspace = Workspace(settings.workspace)
     pictures = _collect_pictures(workspace, home / "pictures")
     console.print(_table(read_manifest(settings.releases / VERSION), workspace, settings, pictures))
@@ -57,7 +67,7 @@ def _collect_pictures(workspace: "Workspace", folder: Path) -> int:
         for key in workspace.keys(stage):
             picture = workspace.report(workspace.require(stage, key), ran=False).picture
             if picture is not None:
-                shutil.copyfile(picture, folder / f"{number}_{stage}_{key}.png")
+                shutil.copyfile(picture, folder / f"{number:02d}_{stage}_{key}.png")
                 count += 1
     return count
 

@@ -30,6 +30,7 @@ def materialize(
     select: Annotated[str, typer.Option(help="Assets, in Dagster's selection syntax: '+scan_maps'.")] = "*",
     subjects: Annotated[str | None, typer.Option(help="Subjects, separated by commas; all by default.")] = None,
     release: Annotated[str | None, typer.Option(help="Publish this version at the end.")] = None,
+    captures_only: Annotated[bool, typer.Option("--captures-only", help="Publish it without any label.")] = False,
 ) -> None:
     """Make everything that is out of date, from raw sessions to shards (and a release), as one batch.
 
@@ -45,6 +46,7 @@ def materialize(
         select=select,
         subjects=tuple(subjects.split(",")) if subjects is not None else None,
         release=release,
+        captures_only=captures_only,
     )
     start = time.perf_counter()
     with terminal_instance(settings.workspace) as instance, _Bars() as bars:

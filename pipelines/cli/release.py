@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 from rich.table import Table
 
 from pipelines.cli.console import console
-from schemas.settings import load_settings
+from schemas.settings import load_settings, without_labels
 
 if TYPE_CHECKING:
     from schemas.release import Manifest
@@ -27,6 +27,7 @@ def release(
     version: Annotated[str, typer.Argument(help="MAJOR.MINOR.PATCH; published once, never changed.")],
     *,
     parent: Annotated[str | None, typer.Option(help="Carry splits over from this version.")] = None,
+    captures_only: Annotated[bool, typer.Option("--captures-only", help="Publish without any label.")] = False,
     raw: Annotated[Path | None, typer.Option(help="Raw sessions; consent is read from here.")] = None,
     workspace: Annotated[Path | None, typer.Option(help="Where stages wrote.")] = None,
     releases: _Releases = None,
@@ -39,6 +40,8 @@ def release(
     from palm_data.store.workspace import Workspace
 
     settings = load_settings(raw=raw, workspace=workspace, releases=releases)
+    if captures_only:
+        settings = without_labels(settings)
     with _bar("staging") as progress:
         manifest = publish_release(
             version, Workspace(settings.workspace), settings, parent=parent, progress=progress

@@ -39,11 +39,11 @@ def detector(
 ) -> None:
     """Train the keypoint detector on annotated images. A killed training goes on where it was when run again.
 
-    The sessions must have been ingested and their calibrations imported. The detector becomes the one that the
-    first workspace's stages use.
+    The sessions must have been ingested and their calibrations imported. The first workspace's
+    asset `detector` tunes it to that workspace's annotations and puts it in force.
     """
     from palm_data.store.workspace import Workspace
-    from palm_model.detector.checkpoint import KEY, STAGE
+    from palm_model.detector.checkpoint import KEY, TRAINING
     from palm_model.detector.dataset import Session
     from palm_model.detector.stage import make_detector
 
@@ -66,7 +66,7 @@ def detector(
     for name, value in report.figures.items():
         table.add_row(f"[bold]{name}[/]", str(value))
     console.print(table)
-    folder = sessions[0].workspace.output(STAGE, KEY)
+    folder = sessions[0].workspace.output(TRAINING, KEY)
     console.print("trained" if report.ran else "unchanged: the same detector was there already")
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)

@@ -22,9 +22,20 @@ GRAPH = {
     "capture_index": {"raw_session"},
     "calibration": {"capture_index"},
     "scan_maps": {"capture_index", "calibration"},
+    "detector": {"capture_index", "calibration"},
     "subject_shard": {"capture_index", "calibration", "scan_maps"},
-    "release": {"subject_shard"},
-}
+    "keypoints_2d": {"capture_index", "calibration", "detector"},
+    "keypoints_3d": {"capture_index", "calibration", "keypoints_2d"},
+    "hand_shape": {"capture_index", "calibration", "keypoints_2d", "keypoints_3d"},
+    "hand_pose": {"capture_index", "calibration", "keypoints_2d", "keypoints_3d", "hand_shape"},
+    "hand_maps": {"capture_index", "calibration", "scan_maps", "hand_pose"},
+    "quality": {"capture_index", "calibration", "scan_maps", "keypoints_2d", "keypoints_3d", "hand_pose"},
+    "subject_labels": {
+        "capture_index", "calibration", "scan_maps", "keypoints_2d", "keypoints_3d", "hand_pose", "hand_maps", "quality",
+    },
+    "release": {"subject_shard", "subject_labels"},
+}  # fmt: skip
+NOT_OF_ONE_SUBJECT = ("calibration", "detector", "release")
 HEAVY_IMPORTS = ("torch", "zarr", "open3d", "cv2", "numba", "mitsuba", "pandas", "scipy", "matplotlib")
 
 
@@ -46,7 +57,7 @@ def test_everything_about_a_subject_is_partitioned_by_subject_and_batched() -> N
     graph = build_definitions().resolve_asset_graph()
     for name in GRAPH:
         node = graph.get(dg.AssetKey(name))
-        if name in ("calibration", "release"):
+        if name in NOT_OF_ONE_SUBJECT:
             assert not node.is_partitioned
             continue
         assert isinstance(node.partitions_def, dg.DynamicPartitionsDefinition)
@@ -61,7 +72,7 @@ def test_every_asset_says_what_it_is_and_whose() -> None:
         assert node.description
         assert node.owners
         assert node.code_version
-        assert node.group_name in ("capture", "calibration", "maps", "release")
+        assert node.group_name in ("capture", "calibration", "maps", "labels", "registration", "quality", "release")
         assert any(tag.startswith("dagster/kind/") for tag in node.tags)
         assert (node.pools == {"heavy"}) == (key.to_user_string() != "raw_session")
 
@@ -69,16 +80,20 @@ def test_every_asset_says_what_it_is_and_whose() -> None:
 def test_every_asset_is_checked() -> None:
     graph = build_definitions().resolve_asset_graph()
     found = sorted(f"{key.asset_key.to_user_string()}:{key.name}" for key in graph.asset_check_keys)
-    assert found == [
-        "calibration:cameras_agree",
-        "capture_index:none_set_aside",
-        "raw_session:none_set_aside",
-        "release:nobody_left_out",
-        "scan_maps:none_set_aside",
-        "subject_shard:fit_for_release",
-        "subject_shard:none_set_aside",
-        "subject_shard:nothing_unusual",
-    ]
+    once = [f"{name}:none_set_aside" for name in GRAPH if name not in NOT_OF_ONE_SUBJECT]
+    assert found == sorted(
+        [
+            *once,
+            "calibration:cameras_agree",
+            "detector:detector_agrees",
+            "hand_pose:hands_fit",
+            "keypoints_3d:joints_found",
+            "quality:captures_usable",
+            "release:nobody_left_out",
+            "subject_labels:fit_for_release",
+            "subject_labels:nothing_unusual",
+        ]
+    )
 
 
 def test_the_import_is_light_and_quick() -> None:

@@ -6,6 +6,7 @@ import torch
 
 from palm_data.capture.index import load_index, subject_digest
 from palm_model.detector.checkpoint import (
+    SHIPPED,
     checkpoint_bytes,
     current_checkpoint,
     load_checkpoint,
@@ -16,7 +17,7 @@ from palm_model.detector.dataset import Examples, Session, load_examples
 from palm_model.detector.network import as_input, build_network, imagenet_weights, start_from_imagenet
 from palm_model.detector.stage import make_detector
 from palm_model.detector.train import train_detector
-from schemas.errors import IntegrityError, StoreError
+from schemas.errors import IntegrityError
 from schemas.settings import DetectorSettings, DetectorTrainingSettings
 from tests.palm_data.calibration.sessions import Ingested
 from tests.palm_model.detector.sessions import annotated
@@ -154,14 +155,14 @@ def test_a_file_that_is_no_detector_is_refused(tmp_path: Path, checkpoint: Path,
         load_checkpoint(path)
 
 
-def test_the_stage_trains_once_and_is_then_in_force(made: Ingested) -> None:
+def test_the_stage_trains_once_and_is_then_in_force_in_place_of_what_ships(made: Ingested) -> None:
     session = Session(made.session.raw, made.workspace)
-    with pytest.raises(StoreError, match="palm train detector"):
-        current_checkpoint(made.workspace, settings(made))
+    assert current_checkpoint(made.workspace, settings(made)) == SHIPPED
     first = make_detector([session], settings(made))
     second = make_detector([session], settings(made))
     assert (first.ran, second.ran) == (True, False)
     assert first.figures["images"] == 8
     assert first.picture is not None
-    assert current_checkpoint(made.workspace, settings(made)).parent == made.workspace.output("detector", "hand")
-    assert not (made.workspace.root / "training" / "detector").exists()
+    output = made.workspace.output("detector_training", "hand")
+    assert current_checkpoint(made.workspace, settings(made)).parent == output
+    assert not (made.workspace.root / "training" / "detector_training").exists()
