@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,11 +44,11 @@ def demo(
     start = time.perf_counter()
     console.rule("1 of 4: simulate a capture session")
     simulate(home)
-    places = {"raw": settings.raw, "workspace": settings.workspace, "releases": settings.releases}
+    make = partial(materialize, raw=settings.raw, workspace=settings.workspace, releases=settings.releases)
     console.rule("2 of 4: raw session → index → calibration → maps → shards → a release of the captures")
-    materialize(**places, select=_CAPTURES, release=CAPTURES_VERSION, captures_only=True)
+    make(select=_CAPTURES, release=CAPTURES_VERSION, captures_only=True)
     console.rule("3 of 4: detector → keypoints → hands → quality → a release with labels")
-    materialize(**places, release=VERSION)
+    make(release=VERSION)
     console.rule("4 of 4: verify both releases")
     for version in (CAPTURES_VERSION, VERSION):
         verify(str(settings.releases / version))
