@@ -24,10 +24,15 @@ class SimulateOptions(BaseModel):
     rgb_spp: Annotated[int, Field(ge=1, le=8192, description="Light paths a pixel of the hand, colour cameras.")] = 128
     mono_spp: Annotated[int, Field(ge=1, le=8192, description="The same for mono cameras.")] = 32
     mono: Annotated[bool, Field(description="Whether the mono cameras take images.")] = True
+    faults: Annotated[
+        bool, Field(description="Whether people with faulty files are added; everybody else's are the same without.")
+    ] = False
 
 
 def claim_folder(out: Path, options: SimulateOptions) -> None:
     """Mark a folder as the home of the session with these options, or find that it is already.
+
+    Faults may be added to a session that was begun without, and stay.
 
     Raises:
         SettingsError: if the folder holds something else, or a session with other options; says which differ.
@@ -47,7 +52,9 @@ def claim_folder(out: Path, options: SimulateOptions) -> None:
         raise SettingsError(
             f"{path}: expected the options of an earlier simulation, found {error.error_count()} errors. {_HINT}"
         ) from None
-    if found != options:
+    if options.faults and found == options.model_copy(update={"faults": False}):
+        write_bytes(path, options.model_dump_json(indent=1).encode() + b"\n")
+    elif found != options:
         before, now = found.model_dump(), options.model_dump()
         changes = ", ".join(f"{name} {before[name]} → {now[name]}" for name in before if before[name] != now[name])
         raise SettingsError(f"{out}: begun with other options ({changes}). {_HINT}")

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
 
 from palm_data.simulate.chrome_ball import ball_files, photograph_ball
 from palm_data.simulate.gestures import GESTURES
@@ -14,7 +16,8 @@ from palm_data.simulate.options import SimulateOptions
 from palm_data.simulate.oracle import fit_oracle
 from palm_data.simulate.render import joined_surface
 from palm_data.simulate.rig import CALIBRATION_ID, is_colour
-from palm_data.simulate.seeds import Stream, render_seed
+from palm_data.simulate.seeds import Stream, generator, render_seed
+from palm_data.simulate.sensor import colour_image, mono_image
 from palm_data.simulate.shoot import empty_plate, person, plate_file, rig_and_studio
 from palm_data.simulate.skin import SkinTextures
 from palm_data.simulate.subject import make_subject
@@ -51,6 +54,15 @@ def make_plates(out: Path, options: SimulateOptions, pod: int, threads: int) -> 
         write_bytes(plate_file(out / "partial" / "plates", camera), buffer.getvalue())
         if is_colour(camera):
             photograph_ball(studio, camera, plate, seed=(options.seed, number), folder=_ball_folder(out))
+
+
+def photograph_nobody(options: SimulateOptions, raw_name: str, threads: int) -> UInt8[ndarray, "h w ..."]:
+    """What a camera delivers of the studio while nobody is in it."""
+    rig, studio = rig_and_studio(options.seed, options.scale, threads)
+    number = next(row for row, camera in enumerate(rig.cameras) if camera.raw_name == raw_name)
+    camera = rig.cameras[number]
+    develop = colour_image if is_colour(camera) else mono_image
+    return develop(empty_plate(studio, camera, number, options), generator(options.seed, Stream.FAULTS, number))
 
 
 def environment_done(out: Path) -> bool:

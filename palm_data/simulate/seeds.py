@@ -18,6 +18,7 @@ class Stream(IntEnum):
     LABEL_NOISE = 48
     WRONG_LABELS = 49
     SESSION = 50
+    FAULTS = 51
 
 
 def generator(seed: int, stream: Stream, *place: int) -> np.random.Generator:

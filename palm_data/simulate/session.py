@@ -14,8 +14,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from jaxtyping import UInt8
+from numpy import ndarray
+
 from palm_data.capture.tka import format_tka
 from palm_data.simulate.annotations import WrongLabel, with_wrong_labels, write_coco
+from palm_data.simulate.faults.plant import plant_faults
+from palm_data.simulate.faults.record import read_faults
 from palm_data.simulate.gestures import GESTURES
 from palm_data.simulate.options import SimulateOptions, claim_folder
 from palm_data.simulate.pieces import (
@@ -25,6 +30,7 @@ from palm_data.simulate.pieces import (
     make_plates,
     measure_path_seconds,
     person_done,
+    photograph_nobody,
     plates_done,
 )
 from palm_data.simulate.rig import CALIBRATION_ID, F_NUMBER, PODS, RIG_SERIAL, make_rig
@@ -96,12 +102,28 @@ def simulate_session(
                     done += 1
                     progress(label, done, total)
     _write_calibration(out, options)
-    _write_tables(out / "raw", options)
+    known = read_faults(out / "truth")
+    _write_tables(out / "raw", options, people_too=known is None)
     labels, wrong = _write_annotations(out, options, shots)
+    if options.faults and not (known and known.planted):
+        # Until all are planted, nothing says that the session is finished.
+        (out / SUMMARY).unlink(missing_ok=True)
+        _plant(out, options, jobs)
     truth = session_truth(out / "truth", options, labels=labels, wrong=wrong)
     write_bytes(out / SUMMARY, truth.model_dump_json(indent=1).encode() + b"\n")
     shutil.rmtree(out / "partial", ignore_errors=True)
     return out / SUMMARY
+
+
+def _plant(out: Path, options: SimulateOptions, jobs: int) -> None:
+    """Add the faulty people."""
+
+    def empty_view(raw_name: str, image: UInt8[ndarray, "h w ..."]) -> UInt8[ndarray, "h w ..."]:
+        del image
+        with worker_pool(1) as pool:
+            return pool.submit(photograph_nobody, options, raw_name, threads_of(jobs)).result()
+
+    plant_faults(out, seed=options.seed, empty_view=empty_view)
 
 
 def session_shots(options: SimulateOptions) -> list[Shot]:
@@ -157,11 +179,12 @@ def _write_calibration(out: Path, options: SimulateOptions) -> None:
     write_bytes(out / "truth" / "cameras.json", clean.model_dump_json(indent=1).encode() + b"\n")
 
 
-def _write_tables(raw: Path, options: SimulateOptions) -> None:
-    """Subjects, gestures and sessions."""
+def _write_tables(raw: Path, options: SimulateOptions, *, people_too: bool) -> None:
+    """Gestures, sessions, and subjects unless others were added to them."""
     people = [make_subject(options.seed, number).row for number in range(1, options.subjects + 1)]
     rows = [list(person.model_dump(mode="json").values()) for person in people]
-    _write_csv(raw / "subjects.csv", list(Subject.model_fields), rows)
+    if people_too:
+        _write_csv(raw / "subjects.csv", list(Subject.model_fields), rows)
     gestures = [spec.gesture for spec in GESTURES[: options.gestures]]
     described = [[gesture.gesture, gesture.description, str(gesture.simple).lower()] for gesture in gestures]
     _write_csv(raw / "gestures.csv", ["gesture", "description", "simple"], described)

@@ -26,6 +26,14 @@ def simulate(
     rgb_spp: Annotated[int, typer.Option(min=1, help="Light paths a pixel, colour cameras.")] = 128,
     mono_spp: Annotated[int, typer.Option(min=1, help="Light paths a pixel, mono cameras.")] = 32,
     mono: Annotated[bool, typer.Option("--mono/--no-mono", help="Whether the mono cameras take images.")] = True,
+    faults: Annotated[
+        bool,
+        typer.Option(
+            "--faults",
+            help="Add people with faulty files: every defect that rigs, disks and people make, listed in "
+            "truth/faults.json. Everybody else's files stay as they are; a finished session gets them too.",
+        ),
+    ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Processes; the session does not depend on it.")] = os.cpu_count()
     or 1,
 ) -> None:
@@ -38,7 +46,14 @@ def simulate(
 
     try:
         options = SimulateOptions(
-            subjects=subjects, gestures=gestures, scale=scale, seed=seed, rgb_spp=rgb_spp, mono_spp=mono_spp, mono=mono
+            subjects=subjects,
+            gestures=gestures,
+            scale=scale,
+            seed=seed,
+            rgb_spp=rgb_spp,
+            mono_spp=mono_spp,
+            mono=mono,
+            faults=faults,
         )
     except ValidationError as error:
         problems = "; ".join(f"--{item['loc'][0]}: {item['msg']}, found {item['input']}" for item in error.errors())
@@ -68,6 +83,8 @@ def simulate(
         f"gestures. {minutes:.1f} CPU-minutes, {time.perf_counter() - start:.0f} s.",
         highlight=False,
     )
+    if faults:
+        _tell_faults(out)
 
 
 def _announce(estimate: "Estimate", jobs: int) -> None:
@@ -76,6 +93,22 @@ def _announce(estimate: "Estimate", jobs: int) -> None:
         f"{estimate.wall_minutes:.1f} minutes with {jobs} jobs on idle cores.",
         highlight=False,
     )
+
+
+def _tell_faults(out: Path) -> None:
+    from palm_data.simulate.faults.record import FAULTS_FILE, read_faults
+
+    planted = read_faults(out / "truth")
+    if planted is None:
+        return
+    ids = [person.subject_id for person in planted.people]
+    console.print(
+        f"{len(planted.faults)} faults in the files of {len(ids)} more people, {ids[0]} to {ids[-1]}: "
+        f"{out / 'truth' / FAULTS_FILE}.",
+        highlight=False,
+    )
+    for name, reason in planted.left_out.items():
+        console.print(f"Left out: {name} ({reason}).", highlight=False)
 
 
 def _cpu_seconds() -> float:
