@@ -17,6 +17,8 @@ HOLE_SIZE_M = 0.015
 """A hole no wider than this is not compared at all; of a wider one, its rim."""
 CUT_SIZE_M = 0.030
 """A cut through the arm is at least this wide."""
+MAX_CUT_SIZE_M = 0.140
+"""And at most this: a longer rim is the edge of a scan that shows one side of the hand only."""
 _MAX_ACROSS = 0.4
 _MAX_SHARE_BEYOND = 0.02
 _BEYOND_TOLERANCE_M = 0.005
@@ -41,7 +43,7 @@ def blind_spots(surface: Surface) -> BlindSpots:
     for rows in surface.rims:
         rim = surface.vertices[rows]
         size = 2.0 * float(np.linalg.norm(rim - rim.mean(axis=0), axis=1).max())
-        outwards = _cut_direction(surface, rows, size) if size >= CUT_SIZE_M else None
+        outwards = _cut_direction(surface, rows, size) if CUT_SIZE_M <= size <= MAX_CUT_SIZE_M else None
         if outwards is not None:
             centre = rim.mean(axis=0)
             hulls.append(np.concatenate([rim, centre + _WIDENING * (rim - centre) + _BEYOND_M * outwards]))

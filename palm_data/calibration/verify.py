@@ -48,7 +48,7 @@ from schemas.ids import CalibrationId, SubjectId
 from schemas.settings import Settings
 
 STAGE = "calibration"
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 _TILE_PX = 300
 _COLUMNS = 6
 

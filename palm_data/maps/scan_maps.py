@@ -44,7 +44,7 @@ from schemas.ids import SubjectId
 from schemas.settings import Settings
 
 STAGE = "scan_maps"
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 MAPS = "maps.zarr"
 _TILE_PX = 256
 
