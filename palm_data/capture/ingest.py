@@ -32,7 +32,7 @@ from schemas.ids import SubjectId
 from schemas.settings import Settings
 
 _log = logging.getLogger(__name__)
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 FRAMES_FILE = "frames.json"
 
 CaptureName = tuple[str, int]
@@ -186,7 +186,7 @@ def _write_index(
         if progress is not None:
             progress(done + 1, len(in_order))
     quarantined = [item for outcome in outcomes for item in outcome.set_aside]
-    quarantined += _misplaced(delivery, {path for outcome in outcomes for path in outcome.companions})
+    quarantined += _misplaced(delivery, outcomes)
     for item in quarantined:
         _log.info("set aside", extra=item.model_dump(mode="json"))
     index = _index(delivery, outcomes, quarantined)
@@ -195,12 +195,19 @@ def _write_index(
     (folder / "figures.json").write_text(json.dumps(figures.flat(quarantined), indent=1, sort_keys=True) + "\n")
 
 
-def _misplaced(delivery: _Delivery, named_by_scans: set[Path]) -> list[Quarantined]:
-    """Files that belong to no capture and that no scan names."""
+def _misplaced(delivery: _Delivery, outcomes: Sequence[CaptureOutcome]) -> list[Quarantined]:
+    """Files that belong to no capture and that no scan names, nor could have: of a scan set aside, nobody knows."""
+    named_by_scans = {path for outcome in outcomes for path in outcome.companions}
+    unread = tuple(
+        f"{item.gesture}.{item.raw_frame:06d}"
+        for outcome in outcomes
+        for item in outcome.set_aside
+        if item.whole_capture
+    )
     found = [(item.gesture, item.error) for item in delivery.files.misplaced]
     for gesture, paths in delivery.files.companions.items():
         for path in paths:
-            if path not in named_by_scans:
+            if path not in named_by_scans and not path.name.startswith(unread):
                 expected = f"{gesture}.<frame, six digits>.NN_X.<image>, a scan, or a file that a scan names"
                 found.append((gesture, BadInputError(path, field="file name", expected=expected, found=path.name)))
     subject_id = delivery.subject.subject_id

@@ -136,5 +136,7 @@ def _decoded(content: bytes) -> str:
 
 def _from_validation(path: Path, error: ValidationError, *, prefix: str) -> BadInputError:
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return BadInputError(path, field="content", expected="whole JSON", found=first["msg"])
     where = ".".join(map(str, first["loc"])) or "content"
     return BadInputError(path, field=f"{prefix}{where}", expected=first["msg"], found=repr(first["input"])[:120])
