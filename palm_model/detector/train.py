@@ -100,7 +100,16 @@ def train_detector(
 
 def learning_settings(settings: DetectorSettings) -> dict[str, object]:
     """The settings that weights depend on: not where a detector lies, nor which cameras it is used on."""
-    return settings.model_dump(mode="json", exclude={"checkpoint": True, "mono": True, "training": {"save_every"}})
+    return settings.model_dump(
+        mode="json",
+        exclude={
+            "checkpoint": True,
+            "mono": True,
+            "tuning_steps": True,
+            "tuning_rate": True,
+            "training": {"save_every"},
+        },
+    )
 
 
 def training_digest(examples: Examples, settings: DetectorSettings, begun_as: str) -> Sha256:
