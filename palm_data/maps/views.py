@@ -6,9 +6,9 @@ from typing import Annotated
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
+from palm_data.store.tables import read_rows
 from palm_data.store.workspace import Workspace
-from schemas.arrow import rows_to_table, table_to_rows
-from schemas.errors import IntegrityError
+from schemas.arrow import rows_to_table
 from schemas.ids import CameraId, SubjectId
 
 VIEWS_FILE = "views.parquet"
@@ -43,8 +43,4 @@ def load_views(workspace: Workspace, subject_id: SubjectId) -> tuple[ViewRow, ..
         StoreError: if the stage has not finished for this subject.
         IntegrityError: if its table is damaged.
     """
-    path = workspace.output("scan_maps", subject_id) / VIEWS_FILE
-    try:
-        return tuple(table_to_rows(ViewRow, pq.read_table(path, page_checksum_verification=True)))
-    except (OSError, ValueError) as error:
-        raise IntegrityError(f"{path}: expected the table of views, found {error}. Run the stage again.") from error
+    return tuple(read_rows(workspace.output("scan_maps", subject_id) / VIEWS_FILE, ViewRow))

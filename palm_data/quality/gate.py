@@ -4,6 +4,7 @@ Reads finished stages only. A blocking finding that failed keeps the subject out
 others are warnings.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -11,9 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from palm_data.capture.index import load_index
 from palm_data.maps.views import ViewRow, load_views
+from palm_data.quality.table import QUALITY, load_quality
 from palm_data.store.workspace import Workspace
 from schemas.capture import CaptureIndex, Consent
 from schemas.ids import SubjectId
+from schemas.quality import QualityRow
 from schemas.settings import QualitySettings, Settings
 
 _NAMED = 5
@@ -46,7 +49,12 @@ def subject_gate(workspace: Workspace, subject_id: SubjectId, settings: Settings
     findings = [_consent(index), _captures(index), _quarantine(index, settings.quality)]
     if workspace.record("scan_maps", subject_id) is None:
         return (*findings, _not_made("scan_maps", subject_id))
-    return (*findings, *_silhouettes(load_views(workspace, subject_id), settings.quality))
+    findings += _silhouettes(load_views(workspace, subject_id), settings.quality)
+    if not settings.release.labels:
+        return tuple(findings)
+    if workspace.record(QUALITY, subject_id) is None:
+        return (*findings, _not_made(QUALITY, subject_id))
+    return (*findings, *_labels(load_quality(workspace, subject_id), settings.quality))
 
 
 def _not_made(stage: str, subject_id: SubjectId) -> GateFinding:
@@ -105,6 +113,38 @@ def _silhouettes(rows: tuple[ViewRow, ...], quality: QualitySettings) -> tuple[G
             found=f"{share:.2f} ({len(measured)} of {len(rows)})",
             expected=f"a share of at least {quality.min_measured_share:.2f}", blocking=False,
         ),
+    )  # fmt: skip
+
+
+def _labels(rows: Sequence[QualityRow], quality: QualitySettings) -> tuple[GateFinding, ...]:
+    """The labels' means against the paper's figures, which warn; and how many captures have usable labels."""
+    good = [row for row in rows if row.quality_ok]
+    share = len(good) / max(len(rows), 1)
+    bad = sorted((row for row in rows if not row.quality_ok), key=lambda row: (row.score, row.frame))
+    return (
+        _mean("coverage_mean", [row.coverage for row in rows], least=quality.min_coverage_mean),
+        _mean("fit_mm_mean", [row.fit_mm for row in rows], most=quality.max_fit_mm_mean),
+        _mean("model_to_scan_mm_mean", [row.model_to_scan_mm for row in rows], most=quality.max_model_to_scan_mm_mean),
+        _mean("silhouette_iou_fit_mean", [row.silhouette_iou for row in rows], least=quality.min_fit_silhouette_iou_mean),
+        GateFinding(
+            name="quality_ok_share", passed=bool(rows) and share >= quality.min_ok_share,
+            found=f"{share:.2f} ({len(good)} of {len(rows)})", expected=f"a share of at least {quality.min_ok_share:.2f}",
+            blocking=True, detail=_some([f"frame {row.frame}: {row.reasons}" for row in bad]),
+        ),
+    )  # fmt: skip
+
+
+def _mean(
+    name: str, values: Sequence[float | None], *, least: float | None = None, most: float | None = None
+) -> GateFinding:
+    """Whether the mean over the captures that have a value is on the right side of a limit; a warning."""
+    known = [value for value in values if value is not None]
+    mean = float(np.mean(known)) if known else None
+    passed = mean is not None and (least is None or mean >= least) and (most is None or mean <= most)
+    return GateFinding(
+        name=name, passed=passed, found="no capture has one" if mean is None else f"{mean:.4f}",
+        expected=f"at most {most:.4f}" if most is not None else f"at least {least or 0.0:.4f}", blocking=False,
+        detail=f"Mean over {len(known)} of {len(values)} captures.",
     )  # fmt: skip
 
 

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
 from palm_data.hand.model import POSE_SIZE, SHAPE_COMPONENTS
+from schemas.hand import HandRow
 
 ORIENT = slice(0, 3)
 POSE = slice(3, 3 + POSE_SIZE)
@@ -39,3 +41,8 @@ class HandFit:
     def transl(self) -> Float[ndarray, "frames 3"]:
         """Metres, added after posing."""
         return self.frames[:, TRANSL]
+
+
+def frame_parameters(row: HandRow) -> Float[ndarray, "51"]:
+    """The pose of a stored hand, in the order of a fit's frames."""
+    return np.array([*row.global_orient, *row.hand_pose, *row.transl], dtype=np.float64)
