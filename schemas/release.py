@@ -13,7 +13,7 @@ from schemas.camera import Turn
 from schemas.capture import AgeBand, HeightBand, Sex, SkinTone
 from schemas.ids import CalibrationId, CameraId, Sha256, Slug, SubjectId, VersionId
 
-SCHEMA_VERSION = "1.0.0"
+SCHEMA_VERSION = "1.1.0"
 SplitName = Literal["train", "val", "test"]
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,7 +27,10 @@ class FileRow(BaseModel):
     bytes: Annotated[int, Field(ge=0, description="Size, bytes.")]
     sha256: Sha256
     subject_id: Annotated[SubjectId | None, Field(description="The subject the file is about, if one.")] = None
-    modality: Annotated[str, Field(description="table, rgb, mask, depth, normal, scan, metadata or document.")]
+    modality: Annotated[
+        str,
+        Field(description="table, rgb, mask, depth, normal, hand_mask, training_mask, scan, metadata or document."),
+    ]
     tier: Annotated[str | None, Field(description="Resolution tier of images and maps: full.")] = None
 
 
@@ -45,7 +48,7 @@ class Manifest(BaseModel):
         dict[str, str | int | float | bool | None], Field(description="Settings that shaped the bytes.")
     ]
     splits: Annotated[dict[SplitName, tuple[SubjectId, ...]], Field(description="Subjects of each split.")]
-    counts: Annotated[dict[str, int], Field(description="Subjects, captures, images, files, bytes.")]
+    counts: Annotated[dict[str, int], Field(description="Subjects, captures, images, hands, files, bytes.")]
     withdrawn: Annotated[tuple[SubjectId, ...], Field(description="Subjects withdrawn since the parent.")] = ()
     merkle_root: Annotated[
         Sha256, Field(description="Identity of the version: root over (path, bytes, sha256) of every file.")

@@ -6,15 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-from pydantic import BaseModel
-
-from palm_data.store import shard
+from palm_data.store import labels, shard
 from palm_data.store.documents import default_terms, readme
+from palm_data.store.label_contents import LabelContents, Scalar, gather_labels
+from palm_data.store.label_tables import CONVENTION_FILE, LABEL_ARRAYS
 from palm_data.store.merkle import merkle_root
 from palm_data.store.plan import ReleasePlan
 from palm_data.store.splits import assign_splits
-from palm_data.store.tables import read_table, rows_bytes, table_bytes
+from palm_data.store.tables import concatenated, rows_bytes, table_bytes
 from palm_data.store.workspace import StageRecord, Workspace
 from schemas.capture import CaptureIndex, Gesture
 from schemas.errors import SettingsError, StoreError
@@ -22,7 +21,8 @@ from schemas.ids import Sha256, SubjectId
 from schemas.release import CameraRow, CaptureRow, FileRow, GestureRow, ImageRow, SplitRow, SubjectRow
 from schemas.settings import Settings
 
-_IMAGE_MODALITIES = ("rgb", "mask", "depth", "normal")
+_IMAGE_MODALITIES = ("rgb", "mask", "depth", "normal", *LABEL_ARRAYS)
+_ROOT = "zarr.json"
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class ReleaseContents:
     """Sorted by path."""
     splits: tuple[SplitRow, ...]
     counts: dict[str, int]
+    settings: dict[str, Scalar]
+    """What shaped the bytes, by dotted names."""
 
     @property
     def rows(self) -> tuple[FileRow, ...]:
@@ -70,9 +72,10 @@ def gather(plan: ReleasePlan, workspace: Workspace, settings: Settings) -> Relea
     splits = assign_splits(subjects, {row.subject_id: row for row in plan.parent_splits}, plan.version)
     records = {one.subject_id: workspace.require(shard.STAGE, one.subject_id) for one in subjects}
     folders = {one.subject_id: workspace.output(shard.STAGE, one.subject_id) for one in subjects}
-    captures = _concatenated("captures", CaptureRow, records, folders)
-    images = _concatenated("images", ImageRow, records, folders)
-    cameras = _concatenated("cameras", CameraRow, records, folders)
+    captures = concatenated("captures", CaptureRow, records, folders)
+    images = concatenated("images", ImageRow, records, folders)
+    cameras = concatenated("cameras", CameraRow, records, folders)
+    labelled = gather_labels([*records], workspace, settings) if settings.release.labels else None
     tables = {
         "subjects": rows_bytes(SubjectRow, [_subject_row(index) for index in plan.included]),
         "gestures": rows_bytes(GestureRow, _gestures(plan.included)),
@@ -80,6 +83,7 @@ def gather(plan: ReleasePlan, workspace: Workspace, settings: Settings) -> Relea
         "images": table_bytes(images),
         "cameras": table_bytes(cameras),
         "splits": rows_bytes(SplitRow, splits),
+        **(labelled.tables if labelled else {}),
     }
     counts = {
         "subjects": len(subjects),
@@ -87,29 +91,25 @@ def gather(plan: ReleasePlan, workspace: Workspace, settings: Settings) -> Relea
         "images": sum(images["present"].to_pylist()),
         "subjects_left_out": len(plan.left_out),
         "captures_quarantined": sum(item.whole_capture for item in plan.quarantined),
+        **(labelled.counts if labelled else {}),
     }
     entries = [
         *(_document(f"tables/{name}.parquet", content, "table") for name, content in tables.items()),
-        _document("README.md", readme(plan.version, plan.parent, counts, splits).encode(), "document"),
+        _document("README.md", readme(plan, counts, splits, labels=labelled is not None).encode(), "document"),
         _document("LICENSE", _terms(settings), "document"),
         _document("report/left_out.json", _left_out(plan), "document"),
-        *(entry for one, record in records.items() for entry in _shard_entries(one, record, folders[one])),
+        *(entry for one, record in records.items() for entry in _array_entries(shard.SHARD, record, folders[one])),
+        *(_label_entries(labelled) if labelled else ()),
     ]
     entries.sort(key=lambda entry: entry.row.path.encode())
     counts |= {"files": len(entries), "bytes": sum(entry.row.bytes for entry in entries)}
-    return ReleaseContents(entries=tuple(entries), splits=splits, counts=counts)
-
-
-def _concatenated(
-    name: str, model: type[BaseModel], records: dict[SubjectId, StageRecord], folders: dict[SubjectId, Path]
-) -> pa.Table:
-    """The subjects' rows of one table, one subject after the other."""
-    parts = []
-    for subject_id, record in records.items():
-        path = f"tables/{name}.parquet"
-        (digest,) = (item.sha256 for item in record.outputs if item.path == path)
-        parts.append(read_table(folders[subject_id] / path, model, sha256=digest))
-    return pa.concat_tables(parts)
+    recorded = {**shard.recorded_settings(settings), "release.labels": settings.release.labels}
+    return ReleaseContents(
+        entries=tuple(entries),
+        splits=splits,
+        counts=counts,
+        settings=recorded | dict(labelled.settings if labelled else {}),
+    )
 
 
 def _subject_row(index: CaptureIndex) -> SubjectRow:
@@ -135,8 +135,18 @@ def _gestures(indexes: Iterable[CaptureIndex]) -> list[GestureRow]:
     return [GestureRow(**known[name][0].model_dump()) for name in sorted(known)]
 
 
-def _shard_entries(subject_id: SubjectId, record: StageRecord, folder: Path) -> Iterable[Entry]:
-    prefix = f"{shard.SHARD}/"
+def _label_entries(labelled: LabelContents) -> Iterable[Entry]:
+    """The masks, in the subjects' groups, whose own metadata is the shard's; and the convention of all hands."""
+    yield _document(f"tables/{CONVENTION_FILE}", labelled.convention, "metadata")
+    for subject_id, record in labelled.records.items():
+        for entry in _array_entries(labels.LABELS, record, labelled.folders[subject_id]):
+            if entry.row.path != f"shards/{subject_id}.zarr/{_ROOT}":
+                yield entry
+
+
+def _array_entries(group: str, record: StageRecord, folder: Path) -> Iterable[Entry]:
+    """The files of a stage's Zarr group, where a subject's group has them."""
+    prefix, subject_id = f"{group}/", record.key
     for item in record.outputs:
         if item.path.startswith(prefix):
             inner = item.path.removeprefix(prefix)

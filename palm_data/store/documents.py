@@ -2,12 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 
-from schemas.ids import VersionId
+from palm_data.store.plan import ReleasePlan
 from schemas.release import SCHEMA_VERSION, SplitName, SplitRow
 
+_LABEL_ROWS = """
+| `tables/{keypoints_2d,keypoints_3d,hands,quality}.parquet` | the joints detected and triangulated, the fitted hands, the quality of each capture |
+| `tables/hand_convention.json` | how the numbers of hands are to be read: side, hand model and its digest, flat_hand_mean |
+| `shards/<subject>.zarr` | also `hand_mask/full` (the fitted hand) and `training_mask/full` (the scan near the hand) |"""
 
-def readme(version: VersionId, parent: VersionId | None, counts: Mapping[str, int], splits: Sequence[SplitRow]) -> str:
+_LABELS = """\
+- Joints: world metres, MANO's order, then the tips from thumb to pinky; a missing joint is null. Hands: MANO's
+  parameters as `tables/hand_convention.json` says. A capture without a row in `hands` could not be fitted; its hand and
+  training masks are zero, and its row in `quality` says why. `quality_ok` is what to filter on.
+"""
+
+_NO_LABELS = """\
+- Hand labels (keypoints, fits, quality) are not part of this version.
+"""
+
+
+def readme(plan: ReleasePlan, counts: Mapping[str, int], splits: Sequence[SplitRow], *, labels: bool) -> str:
     """README.md of a version; says nothing that changes from one publishing to the next."""
+    version, parent = plan.version, plan.parent
+    parts = ".rgb .mask .depth .normal .cameras .scan" + (" .hand .keypoints .quality" if labels else "")
     names: tuple[SplitName, ...] = ("train", "val", "test")
     sizes = ", ".join(f"{name} {sum(row.split == name for row in splits)}" for name in names)
     return f"""# PALM release {version}
@@ -19,7 +36,7 @@ a textured scan in every colour view. {counts["subjects"]} subjects ({sizes}), {
 ```python
 import palm_data
 release = palm_data.open_release("<the folder that holds this one>", version="{version}", split="train")
-sample = release[0]                      # .rgb .mask .depth .normal .cameras .scan, in metres
+sample = release[0]                      # {parts}, in metres
 view = sample.view("MCU_03")             # reads this view's tiles only
 ```
 
@@ -32,7 +49,7 @@ Check every byte with `palm verify <this folder>`. Nothing here is ever changed;
 | `manifest.json` | what this version is: parent, splits, counts, settings, merkle root; written last |
 | `files.parquet` | every other file with its size and sha256 |
 | `tables/*.parquet` | subjects, gestures, captures, images, cameras, splits; units are in the columns' descriptions |
-| `shards/<subject>.zarr` | one Zarr v3 group a subject: `rgb/full`, `mask/full`, `depth/full`, `normal/full`, `scan/*` |
+| `shards/<subject>.zarr` | one Zarr v3 group a subject: `rgb/full`, `mask/full`, `depth/full`, `normal/full`, `scan/*` |{_LABEL_ROWS if labels else ""}
 | `report/left_out.json` | subjects and captures that are not here, with reasons |
 | `LICENSE` | the terms under which this data may be used |
 
@@ -46,8 +63,7 @@ Check every byte with `palm verify <this folder>`. Nothing here is ever changed;
   255. `depth` uint16 times the array's `unit_mm`, along z, 0 = none. `normal` int16 / 32767, camera axes,
   0 = none. Scans: world metres, concatenated over captures, with offsets.
 - Images lie in the rig's common orientation; `turn_deg` is the clockwise turn that was applied.
-- Hand labels (keypoints, fits, quality) are not part of this version.
-"""
+{_LABELS if labels else _NO_LABELS}"""
 
 
 def default_terms() -> str:

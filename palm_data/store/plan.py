@@ -9,7 +9,7 @@ from palm_data.capture.index import load_index
 from palm_data.capture.layout import raw_subjects
 from palm_data.capture.tables import RowTable, read_subjects
 from palm_data.quality.gate import subject_gate
-from palm_data.store import shard
+from palm_data.store import labels, shard
 from palm_data.store.manifest import is_version, read_manifest, version_order, versions
 from palm_data.store.tables import read_rows
 from palm_data.store.workspace import Workspace
@@ -65,6 +65,7 @@ def plan_release(
 
     Raises:
         BadInputError: if the raw root is there, but its subject table cannot be read: nobody's consent is known.
+        SettingsError: if labels are wanted and the hand model that the settings name is not readable.
         StoreError: if the version or its parent is not a version number, or the parent does not exist or is not lower.
     """
     parent = _parent(version, settings.releases, parent)
@@ -110,10 +111,14 @@ def _judge(
             return None, (_WITHDRAWN,)
         failed = [item for item in subject_gate(workspace, subject_id, settings) if item.blocking and not item.passed]
         reasons = [f"{item.name}: expected {item.expected}, found {item.found}" for item in failed]
-        problem = None if reasons else shard.out_of_date(index, workspace, settings)
+        if not reasons:
+            problems = [shard.out_of_date(index, workspace, settings)]
+            if settings.release.labels:
+                problems.append(labels.out_of_date(index, workspace, settings))
+            reasons = [problem for problem in problems if problem is not None]
     except IntegrityError:
         return None, ("workspace: expected whole outputs, found damaged ones",)
-    return index, tuple([*reasons, problem] if problem else reasons)
+    return index, tuple(reasons)
 
 
 def _registered(raw: Path) -> RowTable[Subject] | None:

@@ -25,7 +25,6 @@ from palm_data.store.contents import Entry, ReleaseContents, gather
 from palm_data.store.manifest import FILES_FILE, MANIFEST_FILE, create_manifest, read_manifest, seal
 from palm_data.store.objects import DAMAGED_WORKSPACE, check_file, describe_difference, place
 from palm_data.store.plan import ReleasePlan, plan_release
-from palm_data.store.shard import recorded_settings
 from palm_data.store.splits import SPLITS
 from palm_data.store.tables import read_rows, rows_bytes
 from palm_data.store.verify import differences
@@ -73,7 +72,7 @@ def publish_release(
     with _staging(releases, version) as staged:
         tree = staged / "tree"
         files_sha256 = _stage(contents, tree, releases / plan.parent if plan.parent else None, progress)
-        manifest = _manifest(plan, contents, settings, files_sha256)
+        manifest = _manifest(plan, contents, files_sha256)
         with _locked(releases / _PARTIAL / _INSTALL_LOCK):
             installed = _install(manifest, tree, releases / version, staged)
     _log.info("release published", extra={"version": version, "merkle_root": installed.merkle_root, **installed.counts})
@@ -103,10 +102,13 @@ def _stage(
     contents: ReleaseContents, tree: Path, parent: Path | None, progress: Callable[[int, int], None] | None
 ) -> Sha256:
     """Have every file of the version lie below a folder, checked, read-only and flushed; digest of the files table."""
-    kept = {} if parent is None else {row.sha256: parent / row.path for row in _parent_rows(parent)}
+    rows = [] if parent is None else _parent_rows(parent)
+    anywhere, in_place = {row.sha256: row.path for row in rows}, {(row.path, row.sha256) for row in rows}
     done = 0
     for entry in contents.entries:
-        _stage_entry(entry, tree / entry.row.path, kept.get(entry.row.sha256))
+        path, sha256 = entry.row.path, entry.row.sha256
+        same = path if (path, sha256) in in_place else anywhere.get(sha256)
+        _stage_entry(entry, tree / path, parent / same if parent is not None and same is not None else None)
         done += entry.row.bytes
         if progress is not None:
             progress(done, contents.counts["bytes"])
@@ -114,9 +116,9 @@ def _stage(
     (tree / FILES_FILE).write_bytes(table)
     for problem in differences(tree, contents.rows, deep=False):
         raise IntegrityError(f"{tree}: {problem}")
-    for path in tree.rglob("*"):
-        if path.is_file():
-            path.chmod(0o444)
+    for placed in tree.rglob("*"):
+        if placed.is_file():
+            placed.chmod(0o444)
     flush_tree(tree)
     return hashlib.sha256(table).hexdigest()
 
@@ -128,12 +130,12 @@ def _stage_entry(entry: Entry, target: Path, kept: Path | None) -> None:
         kept: a file of the parent version with the same content, shared if it is still whole.
     """
     size, sha256 = entry.row.bytes, entry.row.sha256
+    if kept is not None and describe_difference(kept, size=size, sha256=sha256) is None:
+        place(kept, target)
+        return
     if isinstance(entry.source, bytes):
         write_bytes(target, entry.source)
         check_file(target, size=size, sha256=sha256, hint="The disk does not keep what is written.")
-        return
-    if kept is not None and describe_difference(kept, size=size, sha256=sha256) is None:
-        place(kept, target)
         return
     check_file(entry.source, size=size, sha256=sha256, hint=DAMAGED_WORKSPACE)
     place(entry.source, target)
@@ -143,14 +145,14 @@ def _parent_rows(parent: Path) -> list[FileRow]:
     return read_rows(parent / FILES_FILE, FileRow, sha256=read_manifest(parent).files_sha256)
 
 
-def _manifest(plan: ReleasePlan, contents: ReleaseContents, settings: Settings, files_sha256: Sha256) -> Manifest:
+def _manifest(plan: ReleasePlan, contents: ReleaseContents, files_sha256: Sha256) -> Manifest:
     values: dict[str, Any] = {
         "version": plan.version,
         "schema_version": SCHEMA_VERSION,
         "parent": plan.parent,
         "created": datetime.now(UTC).replace(microsecond=0),
         "code_version": VERSION,
-        "settings": recorded_settings(settings),
+        "settings": contents.settings,
         "splits": {name: tuple(row.subject_id for row in contents.splits if row.split == name) for name in SPLITS},
         "counts": contents.counts,
         "withdrawn": plan.withdrawn,

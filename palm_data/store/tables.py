@@ -4,7 +4,7 @@ A page checksum does not cover a file's footer, so whoever knows a table's SHA-2
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
 from palm_data.store.atomic import write_bytes
+from palm_data.store.workspace import StageRecord
 from schemas.arrow import arrow_schema, rows_to_table, table_to_rows
 from schemas.errors import IntegrityError
-from schemas.ids import Sha256
+from schemas.ids import Sha256, SubjectId
 
 Row = TypeVar("Row", bound=BaseModel)
 
@@ -64,13 +65,30 @@ def read_table(path: Path, model: type[BaseModel], *, sha256: Sha256 | None = No
             f"{path}: expected sha256 {sha256}, found {found}. The file was damaged or edited after it was written."
         )
     try:
-        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+        # Not pq.read_table: its threads, beside torch's, now and then abort a short process as it exits.
+        table = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True).read(use_threads=False)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise IntegrityError(f"{path}: expected a Parquet file, found {error}") from error
     expected = arrow_schema(model)
     if not table.schema.equals(expected):
         raise IntegrityError(f"{path}: expected columns {_columns(expected)}, found {_columns(table.schema)}.")
     return table
+
+
+def concatenated(
+    name: str, model: type[BaseModel], records: Mapping[SubjectId, StageRecord], folders: Mapping[SubjectId, Path]
+) -> pa.Table:
+    """The rows of `tables/<name>.parquet` of several outputs, one subject after the other.
+
+    Raises:
+        IntegrityError: if a table is missing or damaged.
+    """
+    parts = []
+    for subject_id, record in records.items():
+        path = f"tables/{name}.parquet"
+        (digest,) = (item.sha256 for item in record.outputs if item.path == path)
+        parts.append(read_table(folders[subject_id] / path, model, sha256=digest))
+    return pa.concat_tables(parts)
 
 
 def read_rows(path: Path, model: type[Row], *, sha256: Sha256 | None = None) -> list[Row]:

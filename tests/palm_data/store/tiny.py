@@ -23,11 +23,10 @@ from schemas.camera import Camera, Distortion
 from schemas.capture import CaptureIndex, CaptureRecord, Gesture, ImageRecord, RawFile, ScanRecord, Session, Subject
 from schemas.release import CameraRow, CaptureRow, ImageRow
 from schemas.settings import Settings, ShardSettings
+from tests.palm_data.store.tiny_labels import CAMERAS, HEIGHT, TILE, WIDTH, TinyLabels, add_labels, tiny_labels
 
 CALIBRATION = "rig_a"
-HEIGHT, WIDTH, TILE = 10, 13, 8
 GESTURES = ("fist", "flat", "pinch")
-CAMERAS = ("MCU_01", "MCU_02", "MCU_03")
 PEOPLE = (
     ("female", "21-30", "145-170", "light"),
     ("male", "31-40", "171-180", "dark"),
@@ -43,6 +42,8 @@ class Tiny:
     settings: Settings
     arrays: dict[str, dict[str, np.ndarray]]
     """Subject → name → what was written."""
+    labels: dict[str, TinyLabels]
+    """Subject → their labels."""
 
 
 def tiny_workspace(
@@ -57,7 +58,8 @@ def tiny_workspace(
     cameras = tuple(_camera(number, name) for number, name in enumerate(CAMERAS))
     _stage(workspace, "calibration", CALIBRATION, {CAMERAS_FILE: cameras_json(cameras)})
     arrays = {one: add_subject(workspace, settings, one, seed=seed) for one in subjects}
-    return Tiny(workspace=workspace, settings=settings, arrays=arrays)
+    labels = {one: tiny_labels(one, workspace, seed=seed) for one in subjects}
+    return Tiny(workspace=workspace, settings=settings, arrays=arrays, labels=labels)
 
 
 def write_subjects(raw: Path, subjects: Sequence[str], *, withdrawn: Collection[str] = ()) -> None:
@@ -108,6 +110,7 @@ def add_subject(
         shard.STAGE, subject_id, code_version=shard.CODE_VERSION, settings=shard.recorded_settings(settings),
         inputs=shard_inputs(index, workspace), work=write_shard,
     )  # fmt: skip
+    add_labels(workspace, settings, index, seed=seed)
     return arrays
 
 
