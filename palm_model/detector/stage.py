@@ -14,7 +14,7 @@ from torch import nn
 from palm_data.report.pictures import contact_sheet, write_png
 from palm_data.report.skeletons import draw_skeleton
 from palm_data.store.atomic import write_bytes
-from palm_data.store.workspace import StageReport
+from palm_data.store.workspace import StageReport, Workspace
 from palm_model.detector.augment import centred
 from palm_model.detector.checkpoint import KEY, TRAINING, checkpoint_sha256, write_checkpoint
 from palm_model.detector.dataset import ROOM, Examples, Session, load_examples
