@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from palm_data.calibration.cameras import load_cameras
+from palm_data.calibration.cameras import CAMERAS_FILE, load_cameras
 from palm_data.camera.pinhole import undistorted
 from palm_data.maps.captured import read_surface
 from palm_data.registration.targets import FrameTarget
@@ -32,14 +32,16 @@ def require_consent(index: CaptureIndex) -> None:
 
 
 def registration_inputs(index: CaptureIndex, workspace: Workspace, *stages: str) -> dict[str, str]:
-    """Digests of what a fit depends on, by the stage that made it.
+    """Digests of what a fit depends on; of the calibration only the cameras, not how they were verified.
 
     Raises:
         StoreError: if one of them has not finished.
     """
     subject_id = index.subject.subject_id
     inputs = {stage: workspace.require(stage, subject_id).digest for stage in ("capture_index", *_LABELS, *stages)}
-    return {**inputs, "calibration": workspace.require("calibration", index.session.calibration_id).digest}
+    calibration = workspace.require("calibration", index.session.calibration_id)
+    (cameras,) = (item.sha256 for item in calibration.outputs if item.path == CAMERAS_FILE)
+    return {**inputs, "cameras": cameras}
 
 
 def view_cameras(index: CaptureIndex, workspace: Workspace) -> list[Camera]:
