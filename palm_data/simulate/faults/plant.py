@@ -14,7 +14,14 @@ from palm_data.calibration.cameras import calibration_folder
 from palm_data.capture.layout import raw_subjects
 from palm_data.capture.tables import SESSION_FILE, SUBJECTS_FILE, read_session, read_subjects
 from palm_data.simulate.faults.plan import Plan, PlannedPerson, plan_faults
-from palm_data.simulate.faults.record import FaultsTruth, FaultyPerson, PlantedFault, read_faults, write_faults
+from palm_data.simulate.faults.record import (
+    FAULTS_FILE,
+    FaultsTruth,
+    FaultyPerson,
+    PlantedFault,
+    read_faults,
+    write_faults,
+)
 from palm_data.simulate.faults.scene import EmptyView, Scene
 from palm_data.simulate.faults.sessions import LATIN_1_TABLE
 from palm_data.store.atomic import flush_directory, flush_tree, write_bytes
@@ -38,6 +45,7 @@ def plant_faults(out: Path, *, seed: int, empty_view: EmptyView) -> FaultsTruth:
     known = read_faults(truth)
     if known is not None and known.planted:
         return known
+    _sweep(raw / SUBJECTS_FILE, truth / FAULTS_FILE)
     ours = {person.subject_id for person in known.people} if known else set()
     originals = sorted(set(read_subjects(raw).rows) - ours)
     strangers = sorted(set(raw_subjects(raw)) - ours - set(originals))
@@ -60,6 +68,13 @@ def plant_faults(out: Path, *, seed: int, empty_view: EmptyView) -> FaultsTruth:
     write_faults(truth, done)
     shutil.rmtree(aside)
     return done
+
+
+def _sweep(*paths: Path) -> None:
+    """Remove what a planting that was killed while it wrote these files left beside them."""
+    for path in paths:
+        for partial in path.parent.glob(f".{path.name}.*.partial"):
+            partial.unlink()
 
 
 def _move(folder: Path, final: Path) -> None:

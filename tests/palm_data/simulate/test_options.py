@@ -35,3 +35,19 @@ def test_damaged_options_are_named(tmp_path: Path) -> None:
 def test_unknown_options_are_refused() -> None:
     with pytest.raises(ValidationError):
         SimulateOptions(people=3)  # type: ignore[call-arg]
+
+
+def test_faults_may_be_added_to_a_session_and_stay(tmp_path: Path) -> None:
+    claim_folder(tmp_path, SimulateOptions())
+    claim_folder(tmp_path, SimulateOptions(faults=True))
+    claim_folder(tmp_path, SimulateOptions(faults=True))
+    with pytest.raises(SettingsError, match="faults True → False"):
+        claim_folder(tmp_path, SimulateOptions())
+    with pytest.raises(SettingsError, match="seed 7 → 8, faults True → False"):
+        claim_folder(tmp_path, SimulateOptions(seed=8))
+
+
+def test_faults_added_to_other_options_are_refused(tmp_path: Path) -> None:
+    claim_folder(tmp_path, SimulateOptions())
+    with pytest.raises(SettingsError, match="seed 7 → 8, faults False → True"):
+        claim_folder(tmp_path, SimulateOptions(seed=8, faults=True))
