@@ -1,13 +1,19 @@
 """`palm evaluate`: figures against the truth of a simulated session. The one command that opens truth."""
 
 import json
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from pipelines.cli.console import console
+
+if TYPE_CHECKING:
+    from palm_data.store.workspace import Workspace
+    from schemas.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Compare what was delivered, or made, with the truth of a simulation.")
 
@@ -27,11 +33,80 @@ def capture(
     """Figures of the simulated capture itself: light, labels, scans, calibration, and the best fit there can be."""
     from palm_data.evaluate.capture import evaluate_capture
 
-    figures = evaluate_capture(truth, raw)
+    _show(evaluate_capture(truth, raw), as_json=as_json)
+
+
+@app.command("annotation")
+def annotation(
+    workspace: Annotated[Path, typer.Argument(help="The workspace whose labels are scored.")],
+    *,
+    truth: Annotated[Path, typer.Option(help="The truth folder of the session that it was made of.")],
+    raw: Annotated[Path | None, typer.Option(help="The session's raw folder; beside truth by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Figures of joints and fitted hands. People whom the detector saw in training are not scored."""
+    from palm_data.evaluate.annotation import evaluate_annotation, refused_subjects
+    from palm_data.store.workspace import Workspace
+    from schemas.settings import load_settings
+
+    beside = truth.absolute().parent / "raw"
+    settings = load_settings(raw=raw or (beside if beside.is_dir() else None), workspace=workspace)
+    place = Workspace(settings.workspace)
+    seen = _seen_in_training(place, settings)
+    refused = refused_subjects(place, seen)
+    if refused:
+        sys.stderr.write(f"Not scored, because the detector saw them in training: {', '.join(refused)}\n")
+    _show(evaluate_annotation(place, truth, settings, seen=seen), as_json=as_json, bars=ANNOTATION_BARS)
+
+
+ANNOTATION_BARS: dict[str, tuple[str, float]] = {
+    "recall_10mm": ("at least", 0.95),
+    "coverage": ("at least", 0.97),
+    "joint_error_mm_mean": ("at most", 4.0),
+    "fit_vs_keypoints_mm_mean": ("at most", 5.3),
+    "model_to_scan_mm_mean": ("at most", 2.0),
+    "border_share_mean": ("at most", 0.15),
+    "model_to_truth_mm_mean": ("at most", 2.5),
+    "silhouette_iou_mean": ("at least", 0.93),
+}
+"""What the paper reports, and what a simulated session must reach."""
+
+
+def _seen_in_training(workspace: "Workspace", settings: "Settings") -> frozenset[str]:
+    """Digests of everybody on the card of the detector that made the workspace's detections.
+
+    Raises:
+        StoreError: if there is no detector, or a subject's detections are not of the one in force.
+    """
+    from palm_model.detector.checkpoint import checkpoint_sha256, current_checkpoint, read_card
+    from schemas.errors import StoreError
+
+    checkpoint = current_checkpoint(workspace, settings)
+    expected = checkpoint_sha256(checkpoint)
+    for subject_id in workspace.keys("keypoints_2d"):
+        found = workspace.require("keypoints_2d", subject_id).inputs.get("detector", "none")
+        if found != expected:
+            raise StoreError(
+                f"keypoints_2d of {subject_id}: inputs.detector: expected {expected} ({checkpoint}), found {found}. "
+                "Whom that detector saw in training is not known here. Materialize keypoints_2d again, or name the "
+                "detector: PALM_DETECTOR__CHECKPOINT=FILE"
+            )
+    return frozenset(read_card(checkpoint).subjects)
+
+
+def _show(
+    figures: Mapping[str, float | int | str], *, as_json: bool, bars: Mapping[str, tuple[str, float]] | None = None
+) -> None:
+    """JSON on stdout and nothing else, or a table; with bars, what each figure should reach beside it."""
     if as_json:
         typer.echo(json.dumps(figures, indent=1))
         return
-    table = Table("Figure", "Value")
+    table = Table("Figure", "Value", *(("Wanted", "") if bars else ()))
     for name, value in figures.items():
-        table.add_row(name, str(value) if isinstance(value, int) else f"{value:.4g}")
+        cells = [name, f"{value:.4g}" if isinstance(value, float) else str(value)]
+        if bars and name in bars and not isinstance(value, str):
+            relation, limit = bars[name]
+            reached = value >= limit if relation == "at least" else value <= limit
+            cells += [f"{relation} {limit:g}", "yes" if reached else "[red]no[/red]"]
+        table.add_row(*cells)
     console.print(table)
