@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Compare what was delivered, or made, with the truth of a simulation.")
 
+ANNOTATION_BARS: dict[str, tuple[str, float]] = {
+    "recall_10mm": ("at least", 0.95),
+    "coverage": ("at least", 0.97),
+    "joint_error_mm_mean": ("at most", 4.0),
+    "fit_vs_keypoints_mm_mean": ("at most", 5.3),
+    "model_to_scan_mm_mean": ("at most", 2.0),
+    "border_share_mean": ("at most", 0.15),
+    "model_to_truth_mm_mean": ("at most", 2.5),
+    "silhouette_iou_mean": ("at least", 0.93),
+}
+"""What the paper reports, and what a simulated session must reach."""
+
 
 @app.callback()
 def root() -> None:
@@ -57,19 +69,6 @@ def annotation(
     if refused:
         sys.stderr.write(f"Not scored, because the detector saw them in training: {', '.join(refused)}\n")
     _show(evaluate_annotation(place, truth, settings, seen=seen), as_json=as_json, bars=ANNOTATION_BARS)
-
-
-ANNOTATION_BARS: dict[str, tuple[str, float]] = {
-    "recall_10mm": ("at least", 0.95),
-    "coverage": ("at least", 0.97),
-    "joint_error_mm_mean": ("at most", 4.0),
-    "fit_vs_keypoints_mm_mean": ("at most", 5.3),
-    "model_to_scan_mm_mean": ("at most", 2.0),
-    "border_share_mean": ("at most", 0.15),
-    "model_to_truth_mm_mean": ("at most", 2.5),
-    "silhouette_iou_mean": ("at least", 0.93),
-}
-"""What the paper reports, and what a simulated session must reach."""
 
 
 def _seen_in_training(workspace: "Workspace", settings: "Settings") -> frozenset[str]:

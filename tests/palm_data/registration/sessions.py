@@ -10,7 +10,7 @@ from palm_data.calibration.cameras import load_cameras
 from palm_data.camera.pinhole import project, undistorted
 from palm_data.capture.index import load_index
 from palm_data.hand.model import load_hand_model
-from palm_data.registration.parameters import FRAME_SIZE, ORIENT, POSE
+from palm_data.registration.parameters import FRAME_SIZE, ORIENT, POSE, TRANSL
 from palm_data.registration.posed import Posed
 from palm_data.store.tables import write_rows
 from palm_data.testing import raw_session
@@ -30,13 +30,19 @@ QUICK = RegistrationSettings(
 """Enough to come within a millimetre or two of an easy hand."""
 
 
-def posed_hand(spread: float) -> Posed:
-    """The hand that stands for a gesture of `write_raw_session`, its middle at the origin."""
+def true_frame(gesture: str) -> np.ndarray:
+    """The pose of a gesture's hand, its middle at the origin."""
+    spread = raw_session._SPREADS[raw_session.GESTURES.index(gesture)]
     frame = np.zeros(FRAME_SIZE)
     frame[ORIENT] = (0.2, 0.1, 0.3 * spread)
     frame[POSE] = np.random.default_rng(int(100 * spread)).normal(0, 0.08, POSE.stop - POSE.start)
-    frame[-3:] = -hand()[1](frame, np.zeros(10)).vertices.mean(axis=0)
-    return hand()[1](frame, np.zeros(10))
+    frame[TRANSL] = -hand()[1](frame, np.zeros(10)).vertices.mean(axis=0)
+    return frame
+
+
+def true_hand(gesture: str) -> Posed:
+    """The hand of a gesture; its shape is the mean shape."""
+    return hand()[1](true_frame(gesture), np.zeros(10))
 
 
 def hand_session(folder: Path, *, gestures: int = 2, registration: RegistrationSettings = QUICK) -> Ingested:
@@ -47,7 +53,8 @@ def hand_session(folder: Path, *, gestures: int = 2, registration: RegistrationS
     texture = {"uv": model.vt.astype(np.float64), "uv_faces": model.ft.astype(np.int32)}
 
     def surface(*, spread: float, **_: float) -> Surface:
-        return Surface(posed_hand(spread).vertices, model.faces.astype(np.int32), **texture)
+        gesture = raw_session.GESTURES[raw_session._SPREADS.index(spread)]
+        return Surface(true_hand(gesture).vertices, model.faces.astype(np.int32), **texture)
 
     with patch.object(raw_session, "lobed_surface", surface):
         made = ingested(folder, subjects=1, gestures=gestures, mono=False, portrait_pod=None)
@@ -55,11 +62,6 @@ def hand_session(folder: Path, *, gestures: int = 2, registration: RegistrationS
     session = Ingested(made.session, made.workspace, settings)
     session.calibrate()
     return session
-
-
-def true_joints(made: Ingested, gesture: str) -> np.ndarray:
-    """The joints of a gesture's hand, metres."""
-    return posed_hand(raw_session._SPREADS[made.session.gestures.index(gesture)]).joints
 
 
 def detect(made: Ingested, *, seen: Mapping[int, int] = {}, noise_px: float = 0.0) -> None:
@@ -71,7 +73,7 @@ def detect(made: Ingested, *, seen: Mapping[int, int] = {}, noise_px: float = 0.
     index, rng = load_index(made.workspace, "0001"), np.random.default_rng(0)
     rows = []
     for capture in index.captures:
-        joints = true_joints(made, capture.gesture)
+        joints = true_hand(capture.gesture).joints
         for camera in load_cameras(made.workspace, made.calibration_id):
             px, _ = project(undistorted(camera), joints)
             for joint, (x, y) in enumerate((px + rng.normal(0, noise_px, px.shape)).tolist()):
