@@ -189,13 +189,13 @@ def test_no_captures_block(workspace: Workspace) -> None:
 
 def test_a_low_mean_blocks_and_one_low_view_is_named_only(workspace: Workspace) -> None:
     ingest(workspace)
-    draw(workspace, [0.99, 0.99, 0.99, 0.99, 0.6])
+    draw(workspace, [0.99, 0.95, 0.91, 0.87, 0.6])
     found = gate(workspace)
     assert found["silhouette_iou_mean"].passed
     assert (found["silhouette_iou_view"].passed, found["silhouette_iou_view"].blocking) == (False, False)
     assert found["silhouette_iou_view"].detail == "frame 5 MCU_01: 0.600"
     strict = gate(workspace, min_silhouette_iou_mean=0.95)["silhouette_iou_mean"]
-    assert (strict.passed, strict.blocking, strict.found) == (False, True, "0.9120")
+    assert (strict.passed, strict.blocking, strict.found) == (False, True, "0.9300")
 
 
 def test_silhouettes_that_could_not_be_measured_do_not_pass_for_good_ones(workspace: Workspace) -> None:
