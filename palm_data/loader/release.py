@@ -16,6 +16,7 @@ from palm_data.loader.tables import Tables, Where, released_camera
 from schemas.arrow import table_to_rows
 from schemas.camera import Camera
 from schemas.errors import StoreError
+from schemas.hand import HandConvention
 from schemas.ids import SubjectId, VersionId
 from schemas.release import CameraRow, CaptureRow, ImageRow, Manifest, SplitName, SplitRow, SubjectRow
 
@@ -36,11 +37,12 @@ def open_release(
         split: keep only the captures of this split.
         subjects: keep only the captures of these subjects.
         where: keep only captures for which each named column has the given value (or one of a collection of values),
-            or for which the Arrow expression is true. Columns are those of the captures, subjects and gestures
-            tables, and `split`.
+            or for which the Arrow expression is true. Columns are those of the captures, subjects, gestures and
+            quality tables, and `split`.
 
     Raises:
-        StoreError: if there is no such version, subject, split or column.
+        StoreError: if there is no such version, subject, split or column, or a column of quality is named and the
+            version has no labels.
         IntegrityError: if the manifest, the files table or a table is damaged.
     """
     tables = Tables(version_folder(location, version))
@@ -91,6 +93,20 @@ class Release(Sequence[Sample]):
     def version(self) -> VersionId:
         """The version."""
         return self.manifest.version
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the version holds keypoints, hands, quality and hand masks."""
+        return self.tables.labelled
+
+    @property
+    def hand_convention(self) -> HandConvention:
+        """How the numbers of the hands are to be read.
+
+        Raises:
+            StoreError: if the version has no labels.
+        """
+        return self.tables.hand_convention
 
     @cached_property
     def subject_ids(self) -> tuple[SubjectId, ...]:

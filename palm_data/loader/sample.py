@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palm_data.loader.labels import CaptureLabels, Hand, Keypoints
 from palm_data.loader.shards import Shard
+from palm_data.loader.tables import Tables
 from schemas.camera import Camera
 from schemas.errors import StoreError
 from schemas.ids import CameraId, Slug, SubjectId
+from schemas.quality import QualityRow
 from schemas.release import CaptureRow, ImageRow, SplitName, SubjectRow
 
 if TYPE_CHECKING:
@@ -35,11 +38,37 @@ class Scan:
     """(h, w, 3) uint8, sRGB; None if the scan has none."""
 
 
-class View:
-    """One camera's image and maps in one capture. Only this view's tiles are read, each array once."""
+class Pixels:
+    """One capture's stored arrays, of all views or of one."""
 
-    def __init__(self, shard: Shard, row: int, camera: Camera, image: ImageRow) -> None:
-        self._shard, self._row, self._image = shard, row, image
+    def __init__(self, tables: Tables, shard: Shard, row: int) -> None:
+        self._tables, self._shard, self._row = tables, shard, row
+
+    def stored(self, name: str, view: int | None = None) -> np.ndarray:
+        """The values of an array as they are stored."""
+        return self._shard.frame(f"{name}/{TIER}", self._row, view)
+
+    def label(self, name: str, view: int | None = None) -> np.ndarray:
+        """As `stored`, of an array of labels.
+
+        Raises:
+            StoreError: if the version has no labels.
+        """
+        if not self._tables.labelled:
+            raise self._tables.no_labels(name)
+        return self.stored(name, view)
+
+    @property
+    def depth_unit(self) -> np.float32:
+        """Metres of one step of the stored depth."""
+        return np.float32(self._shard.attributes(f"depth/{TIER}")["unit_mm"] / 1000.0)
+
+
+class View:
+    """One camera's image, maps and detections in one capture. Only this view's tiles are read, each array once."""
+
+    def __init__(self, pixels: Pixels, labels: CaptureLabels, camera: Camera, image: ImageRow) -> None:
+        self._pixels, self._labels, self._image = pixels, labels, image
         self.camera = camera
         """The camera of the undistorted image."""
 
@@ -59,22 +88,42 @@ class View:
     @cached_property
     def rgb(self) -> np.ndarray:
         """(height, width, 3) uint8, sRGB, undistorted."""
-        return self._shard.frame(f"rgb/{TIER}", self._row, self._image.view_index)
+        return self._pixels.stored("rgb", self._image.view_index)
 
     @cached_property
     def mask(self) -> np.ndarray:
         """(height, width) bool: where the scan is seen."""
-        return self._shard.frame(f"mask/{TIER}", self._row, self._image.view_index) != 0
+        return self._pixels.stored("mask", self._image.view_index) != 0
 
     @cached_property
     def depth(self) -> np.ndarray:
         """(height, width) float32: metres along the camera's z, 0 = none."""
-        return metric(self._shard, self._shard.frame(f"depth/{TIER}", self._row, self._image.view_index))
+        return self._pixels.stored("depth", self._image.view_index) * self._pixels.depth_unit
 
     @cached_property
     def normal(self) -> np.ndarray:
         """(height, width, 3) float32: unit normals in camera axes (x right, y down, z forward), 0 = none."""
-        return self._shard.frame(f"normal/{TIER}", self._row, self._image.view_index) / _NORMAL_STEPS
+        return self._pixels.stored("normal", self._image.view_index) / _NORMAL_STEPS
+
+    @cached_property
+    def hand_mask(self) -> np.ndarray:
+        """(height, width) bool: where the fitted hand is seen; nowhere if none could be fitted."""
+        return self._pixels.label("hand_mask", self._image.view_index) != 0
+
+    @cached_property
+    def training_mask(self) -> np.ndarray:
+        """(height, width) bool: the scan near the fitted hand, and the hand's core; nowhere without a hand."""
+        return self._pixels.label("training_mask", self._image.view_index) != 0
+
+    @property
+    def keypoints_px(self) -> np.ndarray:
+        """(21, 2) float64: the joints as detected in this image, px, integers at pixel corners; NaN = not detected."""
+        return self._labels.detections(self.camera_id)[0]
+
+    @property
+    def keypoint_confidence(self) -> np.ndarray:
+        """(21,) float64: how sure each detection is, from 0 to 1; 0 = not detected."""
+        return self._labels.detections(self.camera_id)[1]
 
 
 class Sample:
@@ -121,8 +170,7 @@ class Sample:
         """Every view, in the order of the arrays' first axis."""
         images = self._release.images(self.subject_id, self.frame)
         return tuple(
-            View(self._shard, self.capture.array_index, camera, image)
-            for camera, image in zip(self.cameras, images, strict=True)
+            View(self._pixels, self.labels, camera, image) for camera, image in zip(self.cameras, images, strict=True)
         )
 
     def view(self, camera_id: CameraId) -> View:
@@ -140,22 +188,52 @@ class Sample:
     @cached_property
     def rgb(self) -> np.ndarray:
         """(views, height, width, 3) uint8, sRGB, undistorted; zero where an image is missing."""
-        return self._shard.frame(f"rgb/{TIER}", self.capture.array_index)
+        return self._pixels.stored("rgb")
 
     @cached_property
     def mask(self) -> np.ndarray:
         """(views, height, width) bool: where the scan is seen."""
-        return self._shard.frame(f"mask/{TIER}", self.capture.array_index) != 0
+        return self._pixels.stored("mask") != 0
 
     @cached_property
     def depth(self) -> np.ndarray:
         """(views, height, width) float32: metres along each camera's z, 0 = none."""
-        return metric(self._shard, self._shard.frame(f"depth/{TIER}", self.capture.array_index))
+        return self._pixels.stored("depth") * self._pixels.depth_unit
 
     @cached_property
     def normal(self) -> np.ndarray:
         """(views, height, width, 3) float32: unit normals in each camera's axes, 0 = none."""
-        return self._shard.frame(f"normal/{TIER}", self.capture.array_index) / _NORMAL_STEPS
+        return self._pixels.stored("normal") / _NORMAL_STEPS
+
+    @cached_property
+    def hand_mask(self) -> np.ndarray:
+        """(views, height, width) bool: where the fitted hand is seen; nowhere if none could be fitted."""
+        return self._pixels.label("hand_mask") != 0
+
+    @cached_property
+    def training_mask(self) -> np.ndarray:
+        """(views, height, width) bool: the scan near the fitted hand, and the hand's core; nowhere without a hand."""
+        return self._pixels.label("training_mask") != 0
+
+    @property
+    def keypoints(self) -> Keypoints:
+        """The joints in space; missing ones are NaN."""
+        return self.labels.keypoints
+
+    @property
+    def hand(self) -> Hand | None:
+        """The fitted hand; None if it could not be fitted."""
+        return self.labels.hand
+
+    @property
+    def quality(self) -> QualityRow:
+        """How good the labels are."""
+        return self.labels.quality
+
+    @cached_property
+    def labels(self) -> CaptureLabels:
+        """All labels of the capture. In a version without labels, each of them raises a StoreError."""
+        return CaptureLabels(self._release.tables, self.subject_id, self.frame)
 
     @cached_property
     def scan(self) -> Scan:
@@ -168,6 +246,10 @@ class Sample:
             uv_faces=uv_faces if len(uv_faces) else None,
             texture=texture,
         )
+
+    @cached_property
+    def _pixels(self) -> Pixels:
+        return Pixels(self._release.tables, self._shard, self.capture.array_index)
 
     @property
     def _shard(self) -> Shard:
@@ -182,8 +264,3 @@ class Sample:
         at = self.capture.array_index
         ((height, width),) = self._shard.rows("scan/texture_sizes", at, at + 1).tolist()
         return self._shard.frame("scan/texture", at, 0)[:height, :width] if height else None
-
-
-def metric(shard: Shard, depth: np.ndarray) -> np.ndarray:
-    """Stored depth in metres, float32."""
-    return depth * np.float32(shard.attributes(f"depth/{TIER}")["unit_mm"] / 1000.0)

@@ -1,5 +1,9 @@
-"""The tables of a version, held to their released digests, and what is looked up in them."""
+"""The tables of a version, held to their released digests, and what is looked up in them.
 
+The tables of labels are large, so each is read when it is first asked for; a version of captures only has none.
+"""
+
+import hashlib
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -10,12 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
-from palm_data.store.manifest import FILES_FILE, read_manifest
+from palm_data.store.label_tables import CONVENTION_FILE, LABEL_MODELS
+from palm_data.store.manifest import FILES_FILE, read_manifest, versions
 from palm_data.store.tables import read_table
 from schemas.arrow import table_to_rows
 from schemas.camera import Camera, Matrix3, Row3
 from schemas.errors import IntegrityError, StoreError
+from schemas.hand import HandConvention
 from schemas.ids import Sha256, SubjectId
+from schemas.quality import QualityRow
 from schemas.release import CameraRow, CaptureRow, FileRow, GestureRow, ImageRow, Manifest, SplitRow, SubjectRow
 
 Row = TypeVar("Row", bound=BaseModel)
@@ -29,6 +36,9 @@ MODELS: Mapping[str, type[BaseModel]] = {
     "cameras": CameraRow,
     "splits": SplitRow,
 }
+"""The tables that every version has."""
+_DERIVED = ("wide", "hand_convention")
+_QUALITY_COLUMNS = tuple(name for name in QualityRow.model_fields if name not in ("subject_id", "frame"))
 
 
 class Tables:
@@ -43,32 +53,87 @@ class Tables:
         self.folder = folder
         self.manifest: Manifest = read_manifest(folder)
         self._files = read_table(folder / FILES_FILE, FileRow, sha256=self.manifest.files_sha256)
-        digests = dict(zip(self._files["path"].to_pylist(), self._files["sha256"].to_pylist(), strict=True))
-        self._tables: dict[str, pa.Table] = {}
-        for name, model in MODELS.items():
-            path = f"tables/{name}.parquet"
-            if path not in digests:
-                raise IntegrityError(f"{folder / path}: expected this table in {FILES_FILE}, found none.")
-            self._tables[name] = read_table(folder / path, model, sha256=digests[path])
+        named = [path.startswith("tables/") for path in self._files["path"].to_pylist()]
+        rows = self._files.filter(pa.array(named)).to_pylist()
+        self._digests: dict[str, Sha256] = {row["path"].removeprefix("tables/"): row["sha256"] for row in rows}
+        self._tables = {name: self._read(name, model) for name, model in MODELS.items()}
+        self._labels: dict[str, pa.Table] = {}
+        self._bounds: dict[str, dict[SubjectId, tuple[int, int]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travel to other processes without what is derived."""
-        return {name: value for name, value in self.__dict__.items() if name != "wide"}
+        """Travel to other processes without what is derived, or read again when it is asked for."""
+        state = {name: value for name, value in self.__dict__.items() if name not in _DERIVED}
+        return {**state, "_labels": {}, "_bounds": {}}
 
     def __getitem__(self, name: str) -> pa.Table:
-        """A table by its name, as released."""
-        try:
+        """A table by its name, as released.
+
+        Raises:
+            StoreError: if there is no such table, or it is one of labels and the version has none.
+            IntegrityError: if it is one of labels and is damaged.
+        """
+        if name in self._tables:
             return self._tables[name]
-        except KeyError:
-            raise StoreError(f"{self.folder}: tables: expected one of {', '.join(MODELS)}, found {name!r}.") from None
+        if name not in LABEL_MODELS:
+            known = ", ".join([*MODELS, *LABEL_MODELS])
+            raise StoreError(f"{self.folder}: tables: expected one of {known}, found {name!r}.")
+        if not self.labelled:
+            raise self.no_labels(name)
+        if name not in self._labels:
+            self._labels[name] = self._read(name, LABEL_MODELS[name])
+        return self._labels[name]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the version holds keypoints, hands, quality and hand masks."""
+        return f"{next(iter(LABEL_MODELS))}.parquet" in self._digests
+
+    @cached_property
+    def hand_convention(self) -> HandConvention:
+        """How the numbers of the version's hands are to be read.
+
+        Raises:
+            StoreError: if the version has no labels.
+            IntegrityError: if the file is damaged.
+        """
+        if not self.labelled:
+            raise self.no_labels("hand_convention")
+        path = self.folder / "tables" / CONVENTION_FILE
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise IntegrityError(f"{path}: expected the convention of hands, found {error.strerror}.") from error
+        found, expected = hashlib.sha256(content).hexdigest(), self._digest(CONVENTION_FILE)
+        if found != expected:
+            raise IntegrityError(
+                f"{path}: expected sha256 {expected}, found {found}. The file was damaged or edited after release. "
+                "Fetch it again."
+            )
+        return HandConvention.model_validate_json(content)
+
+    def no_labels(self, name: str) -> StoreError:
+        """What to raise when a version of captures only is asked for a label; names a version that has labels."""
+        releases = self.folder.parent
+        others = [one for one in versions(releases) if one != self.manifest.version and _has_labels(releases / one)]
+        advice = (
+            f'Open it with: palm_data.open_release("{releases}", version="{others[-1]}").'
+            if others
+            else "Publish one with release.labels = true."
+        )
+        return StoreError(
+            f"{self.folder}: {name}: expected a version with labels, found {self.manifest.version}, which holds captures "
+            f"only; of the versions beside it, {others[-1] if others else 'none'} has labels. {advice}"
+        )
 
     @cached_property
     def wide(self) -> pa.Table:
-        """The captures in their order, with what is known of their subject, split and gesture beside them."""
+        """The captures in their order, with what is known of their subject, split, gesture and quality beside them."""
         wide = self["captures"].append_column("_row", pa.array(np.arange(self["captures"].num_rows)))
         for name, key in (("subjects", "subject_id"), ("splits", "subject_id"), ("gestures", "gesture")):
             columns = [column for column in self[name].column_names if column not in ("captures", "since")]
             wide = wide.join(self[name].select(columns), key)
+        if self.labelled:
+            wide = wide.join(self["quality"], ["subject_id", "frame"])
         return wide.sort_by("_row").drop_columns(["_row"])
 
     def matching(self, where: Where) -> np.ndarray:
@@ -81,6 +146,9 @@ class Tables:
         try:
             rows = self.wide.append_column("_row", pa.array(np.arange(self.wide.num_rows))).filter(condition)
         except (pa.ArrowException, ValueError, TypeError) as error:
+            asked = [name for name in _QUALITY_COLUMNS if name in str(condition)]
+            if asked and not self.labelled:
+                raise self.no_labels(f"where: {asked[0]}") from error
             raise StoreError(f"where: expected a condition on {', '.join(self.wide.column_names)}: {error}") from error
         return np.isin(np.arange(self.wide.num_rows), rows["_row"].to_numpy())
 
@@ -97,6 +165,19 @@ class Tables:
             )
         return tuple(table_to_rows(model, rows))
 
+    def subject_rows(self, name: str, subject_id: SubjectId) -> pa.Table:
+        """A subject's rows of a table of labels, found without looking at the others' each time; may be none.
+
+        Raises:
+            StoreError: if the version has no labels.
+            IntegrityError: if the table is damaged, or the subject's rows do not stand together.
+        """
+        table = self[name]
+        if name not in self._bounds:
+            self._bounds[name] = _runs(table["subject_id"], self.folder / "tables" / f"{name}.parquet")
+        start, stop = self._bounds[name].get(subject_id, (0, 0))
+        return table.slice(start, stop - start)
+
     def images(self, subject_id: SubjectId, frame: int) -> tuple[ImageRow, ...]:
         """The rows of a capture's images, in the order of the views."""
         rows = self["images"].filter((pc.field("subject_id") == subject_id) & (pc.field("frame") == frame))
@@ -111,6 +192,8 @@ class Tables:
     def _condition(self, where: Mapping[str, object]) -> pc.Expression:
         condition = pc.scalar(True)
         for column, value in where.items():
+            if column in _QUALITY_COLUMNS and not self.labelled:
+                raise self.no_labels(f"where: {column}")
             if column not in self.wide.column_names:
                 raise StoreError(
                     f"where: expected columns among {', '.join(self.wide.column_names)}, found {column!r}."
@@ -119,6 +202,35 @@ class Tables:
             field = pc.field(column)
             condition = condition & (field.isin(list(cast("Collection[object]", value))) if several else field == value)
         return condition
+
+    def _read(self, name: str, model: type[BaseModel]) -> pa.Table:
+        file = f"{name}.parquet"
+        return read_table(self.folder / "tables" / file, model, sha256=self._digest(file))
+
+    def _digest(self, file: str) -> Sha256:
+        if file not in self._digests:
+            path = self.folder / "tables" / file
+            raise IntegrityError(f"{path}: expected this file in {FILES_FILE}, found none.")
+        return self._digests[file]
+
+
+def _has_labels(folder: Path) -> bool:
+    try:
+        return read_manifest(folder).settings.get("release.labels") is True
+    except StoreError:
+        return False
+
+
+def _runs(subject_ids: pa.ChunkedArray, source: Path) -> dict[SubjectId, tuple[int, int]]:
+    """Where each subject's rows start and stop."""
+    if not len(subject_ids):
+        return {}
+    encoded = pc.run_end_encode(subject_ids.combine_chunks())
+    stops = encoded.run_ends.to_pylist()
+    names = encoded.values.to_pylist()
+    if len(set(names)) != len(names):
+        raise IntegrityError(f"{source}: expected each subject's rows in one piece, found several.")
+    return {name: (start, stop) for name, start, stop in zip(names, [0, *stops[:-1]], stops, strict=True)}
 
 
 def released_camera(row: CameraRow) -> Camera:

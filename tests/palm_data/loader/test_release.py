@@ -145,17 +145,12 @@ def test_captures_are_filtered_by_any_column(tiny: Tiny, release: Release) -> No
         (lambda release: release.capture("0009", 1), "expected one of the frames none, found 1"),
         (lambda release: release.subject("0009"), "found 0009"),
         (lambda release: release[0].view("MCU_09"), "expected one of MCU_01, MCU_02, MCU_03, found 'MCU_09'"),
-        (lambda release: release.tables["hands"], "expected one of subjects, .*found 'hands'"),
+        (lambda release: release.tables["feet"], "expected one of subjects, .*hands, quality, found 'feet'"),
     ],
 )
 def test_what_is_not_there_is_told_with_what_is(release: Release, ask: object, words: str) -> None:
     with pytest.raises(StoreError, match=words):
         ask(release)  # type: ignore[operator]
-
-
-def test_labels_are_not_part_of_this_version(release: Release) -> None:
-    for name in ("hand", "keypoints", "quality"):
-        assert not hasattr(release[0], name)
 
 
 def test_the_highest_version_is_opened_unless_another_is_asked_for(tiny: Tiny, release: Release) -> None:
