@@ -187,12 +187,16 @@ class QualitySettings(BaseModel):
     model_config = _FROZEN
 
     min_silhouette_iou_mean: Annotated[
-        float, Field(ge=0, le=1, description="Below this mean over a subject's views, the subject stays out.")
+        float, Field(ge=0, le=1, description="Below this mean over a subject's captures, the subject stays out.")
     ] = 0.90
     min_silhouette_iou_view: Annotated[float, Field(ge=0, le=1, description="A view below this is named.")] = 0.75
     min_measured_share: Annotated[
         float, Field(ge=0, le=1, description="Share of views whose silhouette could be measured, below which to warn.")
     ] = 0.50
+    max_flagged_share: Annotated[
+        float,
+        Field(ge=0, le=1, description="Share of colour cameras that the calibration flags above which it stays out."),
+    ] = 0.34
     max_quarantined_share: Annotated[
         float, Field(ge=0, le=1, description="Share of a subject's captures in quarantine above which to warn.")
     ] = 0.50

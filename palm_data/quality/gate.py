@@ -5,13 +5,14 @@ others are warnings.
 """
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
+from palm_data.calibration.verification import VERIFICATION_FILE, Verification, load_verification
 from palm_data.capture.index import load_index
-from palm_data.maps.views import ViewRow, load_views
+from palm_data.maps.views import load_views
+from palm_data.quality.finding import GateFinding, some
+from palm_data.quality.silhouettes import silhouette_findings
 from palm_data.quality.table import QUALITY, load_quality
 from palm_data.store.workspace import Workspace
 from schemas.capture import CaptureIndex, Consent
@@ -19,20 +20,7 @@ from schemas.ids import SubjectId
 from schemas.quality import QualityRow
 from schemas.settings import QualitySettings, Settings
 
-_NAMED = 5
-
-
-class GateFinding(BaseModel):
-    """One thing that was looked at."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$", description="What was looked at; stable, for machines.")]
-    passed: bool
-    found: Annotated[str, Field(description="What is there.")]
-    expected: Annotated[str, Field(description="What has to be there.")]
-    blocking: Annotated[bool, Field(description="True: a failure keeps the subject out of a release.")]
-    detail: Annotated[str, Field(description="Where to look; empty if there is nothing to add.")] = ""
+__all__ = ["GateFinding", "subject_gate"]
 
 
 def subject_gate(workspace: Workspace, subject_id: SubjectId, settings: Settings) -> tuple[GateFinding, ...]:
@@ -49,12 +37,22 @@ def subject_gate(workspace: Workspace, subject_id: SubjectId, settings: Settings
     findings = [_consent(index), _captures(index), _quarantine(index, settings.quality)]
     if workspace.record("scan_maps", subject_id) is None:
         return (*findings, _not_made("scan_maps", subject_id))
-    findings += _silhouettes(load_views(workspace, subject_id), settings.quality)
+    findings += silhouette_findings(
+        index, load_views(workspace, subject_id), _verification(workspace, index), settings.quality
+    )
     if not settings.release.labels:
         return tuple(findings)
     if workspace.record(QUALITY, subject_id) is None:
         return (*findings, _not_made(QUALITY, subject_id))
     return (*findings, *_labels(load_quality(workspace, subject_id), settings.quality))
+
+
+def _verification(workspace: Workspace, index: CaptureIndex) -> Verification | None:
+    """What the calibration stage found of the cameras; None if it has not finished, or only imported them."""
+    record = workspace.record("calibration", index.session.calibration_id)
+    if record is None or all(item.path != VERIFICATION_FILE for item in record.outputs):
+        return None
+    return load_verification(workspace, index.session.calibration_id)
 
 
 def _not_made(stage: str, subject_id: SubjectId) -> GateFinding:
@@ -86,33 +84,7 @@ def _quarantine(index: CaptureIndex, quality: QualitySettings) -> GateFinding:
     return GateFinding(
         name="quarantined_captures", passed=share <= quality.max_quarantined_share, found=f"{share:.2f} ({len(out)})",
         expected=f"a share of at most {quality.max_quarantined_share:.2f}", blocking=False,
-        detail=_some([f"{item.source}: {item.field}" for item in out]),
-    )  # fmt: skip
-
-
-def _silhouettes(rows: tuple[ViewRow, ...], quality: QualitySettings) -> tuple[GateFinding, ...]:
-    measured = [(row, row.silhouette_iou) for row in rows if row.silhouette_iou is not None]
-    share = len(measured) / max(len(rows), 1)
-    mean = float(np.mean([iou for _, iou in measured])) if measured else 0.0
-    low = [(row, iou) for row, iou in measured if iou < quality.min_silhouette_iou_view]
-    low.sort(key=lambda item: (item[1], item[0].frame, item[0].camera_id))
-    return (
-        GateFinding(
-            name="silhouette_iou_mean", passed=bool(measured) and mean >= quality.min_silhouette_iou_mean,
-            found=f"{mean:.4f}" if measured else "no view could be measured",
-            expected=f"at least {quality.min_silhouette_iou_mean:.4f}", blocking=True,
-            detail="Projected scan against the segmented image, mean over captures and colour views.",
-        ),
-        GateFinding(
-            name="silhouette_iou_view", passed=not low, found=f"{len(low)} views below",
-            expected=f"every view at least {quality.min_silhouette_iou_view:.4f}", blocking=False,
-            detail=_some([f"frame {row.frame} {row.camera_id}: {iou:.3f}" for row, iou in low]),
-        ),
-        GateFinding(
-            name="silhouettes_measured", passed=share >= quality.min_measured_share,
-            found=f"{share:.2f} ({len(measured)} of {len(rows)})",
-            expected=f"a share of at least {quality.min_measured_share:.2f}", blocking=False,
-        ),
+        detail=some([f"{item.source}: {item.field}" for item in out]),
     )  # fmt: skip
 
 
@@ -129,7 +101,7 @@ def _labels(rows: Sequence[QualityRow], quality: QualitySettings) -> tuple[GateF
         GateFinding(
             name="quality_ok_share", passed=bool(rows) and share >= quality.min_ok_share,
             found=f"{share:.2f} ({len(good)} of {len(rows)})", expected=f"a share of at least {quality.min_ok_share:.2f}",
-            blocking=True, detail=_some([f"frame {row.frame}: {row.reasons}" for row in bad]),
+            blocking=True, detail=some([f"frame {row.frame}: {row.reasons}" for row in bad]),
         ),
     )  # fmt: skip
 
@@ -146,8 +118,3 @@ def _mean(
         expected=f"at most {most:.4f}" if most is not None else f"at least {least or 0.0:.4f}", blocking=False,
         detail=f"Mean over {len(known)} of {len(values)} captures.",
     )  # fmt: skip
-
-
-def _some(items: list[str]) -> str:
-    rest = f"; and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return "; ".join(items[:_NAMED]) + rest
