@@ -64,7 +64,11 @@ def make_hand_pose(subject_id: SubjectId, workspace: Workspace, settings: Settin
         subject_id,
         code_version=CODE_VERSION,
         settings=settings.registration.model_dump(mode="json"),
-        inputs={**registration_inputs(index, workspace, HAND_SHAPE), "hand_model": model.sha256},
+        inputs={
+            **registration_inputs(index, workspace, HAND_SHAPE),
+            "hand_model": model.sha256,
+            "hand_model_id": model.model_id,  # it is in the convention
+        },
         work=lambda folder: _fit(folder, index, model, workspace, settings),
     )
 
