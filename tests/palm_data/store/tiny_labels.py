@@ -1,11 +1,14 @@
 """Labels of the tiny subjects: rows and masks without meaning, written as the stages before a release would leave them."""
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import zarr
+from pydantic import BaseModel
 
 from palm_data.capture.index import load_index
 from palm_data.hand.fits import CONVENTION_FILE, HANDS_FILE
@@ -79,30 +82,29 @@ def add_labels(workspace: Workspace, settings: Settings, index: CaptureIndex, *,
     """Write all label stages of a subject, and the labels put together from them."""
     subject_id = index.subject.subject_id
     made = tiny_labels(subject_id, workspace, seed=seed)
-    write_keypoints(workspace, settings, subject_id, made, seed=seed)
-    write_hands(workspace, settings, subject_id, made, seed=seed)
+    write_keypoints(workspace, settings, subject_id, made)
+    write_hands(workspace, settings, subject_id, made)
     write_maps(workspace, settings, subject_id, made)
     write_quality(workspace, settings, subject_id, made)
     put_together(workspace, settings, index, made)
 
 
-def write_keypoints(workspace: Workspace, settings: Settings, subject_id: str, made: TinyLabels, *, seed: int) -> None:
+def write_keypoints(workspace: Workspace, settings: Settings, subject_id: str, made: TinyLabels) -> None:
     """The stages `keypoints_2d` and `keypoints_3d`."""
     inputs = _inputs(workspace, subject_id, "capture_index")
     workspace.run_stage(
-        "keypoints_2d", subject_id, code_version="1", settings={"seed": seed}, inputs={**inputs, "detector": "d" * 64},
+        "keypoints_2d", subject_id, code_version=_content(made.keypoints_2d), settings={},
+        inputs={**inputs, "detector": "d" * 64},
         work=lambda folder: write_rows(folder / "keypoints_2d.parquet", Keypoint2DRow, made.keypoints_2d),
     )  # fmt: skip
     workspace.run_stage(
-        "keypoints_3d", subject_id, code_version="1", settings=settings.keypoints_3d.model_dump(mode="json"),
+        "keypoints_3d", subject_id, code_version=_content(made.keypoints_3d), settings=settings.keypoints_3d.model_dump(mode="json"),
         inputs=_inputs(workspace, subject_id, "capture_index", "keypoints_2d"),
         work=lambda folder: write_rows(folder / "keypoints_3d.parquet", Keypoint3DRow, made.keypoints_3d),
     )  # fmt: skip
 
 
-def write_hands(
-    workspace: Workspace, settings: Settings, subject_id: str, made: TinyLabels, *, seed: int, **changes: object
-) -> None:
+def write_hands(workspace: Workspace, settings: Settings, subject_id: str, made: TinyLabels, **changes: object) -> None:
     """The stage `hand_pose`; with other values of the convention if some are given."""
 
     def work(folder: Path) -> None:
@@ -111,7 +113,7 @@ def write_hands(
 
     inputs = _inputs(workspace, subject_id, "capture_index", "keypoints_2d", "keypoints_3d")
     workspace.run_stage(
-        "hand_pose", subject_id, code_version=f"{seed} {changes}", inputs=inputs, work=work,
+        "hand_pose", subject_id, code_version=_content(made.hands) + str(changes), inputs=inputs, work=work,
         settings=settings.registration.model_dump(mode="json"),
     )  # fmt: skip
 
@@ -120,7 +122,7 @@ def write_maps(workspace: Workspace, settings: Settings, subject_id: str, made: 
     """The stage `hand_maps`."""
     sides = settings.maps.training_mask.model_dump(mode="json")
     workspace.run_stage(
-        "hand_maps", subject_id, code_version="1", settings={**sides, "tile_px": settings.shard.tile_px},
+        "hand_maps", subject_id, code_version=hashlib.sha256(made.hand_mask.tobytes()).hexdigest(), settings={**sides, "tile_px": settings.shard.tile_px},
         inputs=_inputs(workspace, subject_id, "capture_index", "scan_maps", "hand_pose"),
         work=lambda folder: _write_masks(create_group(folder / "maps.zarr"), made),
     )  # fmt: skip
@@ -129,7 +131,7 @@ def write_maps(workspace: Workspace, settings: Settings, subject_id: str, made: 
 def write_quality(workspace: Workspace, settings: Settings, subject_id: str, made: TinyLabels) -> None:
     """The stage `quality`."""
     workspace.run_stage(
-        "quality", subject_id, code_version="1", settings=settings.quality.frame.model_dump(mode="json"),
+        "quality", subject_id, code_version=_content(made.quality), settings=settings.quality.frame.model_dump(mode="json"),
         inputs=_inputs(workspace, subject_id, "capture_index", "keypoints_3d", "hand_pose"),
         work=lambda folder: write_rows(folder / "quality.parquet", QualityRow, made.quality),
     )  # fmt: skip
@@ -151,6 +153,11 @@ def put_together(
         labels.STAGE, index.subject.subject_id, code_version=labels.CODE_VERSION, settings={},
         inputs=label_inputs(index, workspace, settings), work=work,
     )  # fmt: skip
+
+
+def _content(rows: Sequence[BaseModel]) -> str:
+    """What makes a stage run again: other rows."""
+    return hashlib.sha256("\n".join(row.model_dump_json() for row in rows).encode()).hexdigest()
 
 
 def _inputs(workspace: Workspace, subject_id: str, *stages: str) -> dict[str, str]:
