@@ -5,16 +5,18 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from palm_data.calibration.cameras import read_calibration
 from palm_data.capture.index import load_index
 from palm_data.capture.layout import raw_subjects
-from palm_data.capture.tables import RowTable, read_subjects
+from palm_data.capture.quarantine import relative_source
+from palm_data.capture.tables import SESSION_FILE, RowTable, read_session, read_subjects
 from palm_data.quality.gate import subject_gate
 from palm_data.store import labels, shard
 from palm_data.store.manifest import is_version, read_manifest, version_order, versions
 from palm_data.store.tables import read_rows
 from palm_data.store.workspace import Workspace
 from schemas.capture import CaptureIndex, Consent, Quarantined, Subject
-from schemas.errors import IntegrityError, StoreError
+from schemas.errors import BadInputError, IntegrityError, StoreError
 from schemas.ids import SubjectId, VersionId
 from schemas.release import SplitRow
 from schemas.settings import Settings
@@ -105,7 +107,7 @@ def _judge(
             return None, (_WITHDRAWN,)
     try:
         if workspace.record("capture_index", subject_id) is None:
-            return None, ("capture_index: expected a finished output, found nothing",)
+            return None, (_why_not_indexed(subject_id, settings),)
         index = load_index(workspace, subject_id)
         if index.subject.consent is not Consent.GRANTED:
             return None, (_WITHDRAWN,)
@@ -119,6 +121,19 @@ def _judge(
     except IntegrityError:
         return None, ("workspace: expected whole outputs, found damaged ones",)
     return index, tuple(reasons)
+
+
+def _why_not_indexed(subject_id: SubjectId, settings: Settings) -> str:
+    """What is wrong with the session, if that is why it has no index."""
+    raw = settings.raw
+    if (raw / subject_id / SESSION_FILE).is_file():
+        try:
+            read_calibration(raw, read_session(raw, subject_id).calibration_id, settings)
+        except BadInputError as error:
+            return (
+                f"{relative_source(raw, error.source)}: {error.field}: expected {error.expected}, found {error.found}"
+            )
+    return "capture_index: expected a finished output, found nothing"
 
 
 def _registered(raw: Path) -> RowTable[Subject] | None:

@@ -139,6 +139,18 @@ def test_a_subject_table_that_cannot_be_read_stops_everything(tiny: Tiny) -> Non
     assert versions(tiny.settings.releases) == []
 
 
+def test_a_session_that_cannot_be_read_is_named_with_its_file(tiny: Tiny) -> None:
+    write_subjects(tiny.settings.raw, ["0001", "0002", "0003", "0004"])
+    session = '{"calibration_id": "rig_b", "captured_at": "2026-01-03T10:00:00Z", "rig_serial": "T"}'
+    for subject_id, content in (("0003", '{"calibration_id": "rig'), ("0004", session)):
+        (tiny.settings.raw / subject_id).mkdir()
+        (tiny.settings.raw / subject_id / "session.json").write_text(content)
+    publish_release("0.1.0", tiny.workspace, tiny.settings)
+    reasons = left_out(tiny.settings.releases / "0.1.0")
+    assert reasons["0003"][0].startswith("0003/session.json: content: expected whole JSON, found Invalid JSON: EOF")
+    assert reasons["0004"] == ["calibrations/rig_b: folder: expected a folder of .tka files, found nothing"]
+
+
 def test_one_bad_subject_costs_one_subject(tiny: Tiny) -> None:
     write_subjects(tiny.settings.raw, ["0001", "0002", "0003", "0004", "0005"])
     add_subject(tiny.workspace, tiny.settings, "0003", iou=0.2)
