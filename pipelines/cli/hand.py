@@ -37,11 +37,18 @@ def build(out: Annotated[Path, typer.Argument(help="The .npz to write.")]) -> No
 
 @app.command("info")
 def info(
-    path: Annotated[Path | None, typer.Argument(help="A hand model's .npz; the shipped one if none is named.")] = None,
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A hand model's .npz; if none is named, the one in force (PALM_HAND_MODEL, else the shipped one)."
+        ),
+    ] = None,
 ) -> None:
     """Check a hand model's file and say what is in it."""
     from palm_data.hand.model import SHIPPED_MODEL, load_hand_model
+    from schemas.settings import load_settings
 
+    path = path or load_settings().hand_model
     model = load_hand_model(path)
     lines = {
         "file": path or SHIPPED_MODEL,

@@ -63,6 +63,8 @@ def test_the_shipped_model_under_manos_keys_gives_the_same_labels(made: Ingested
     path = imported(tmp_path, whole(shipped), "--tips", ",".join(map(str, shipped.tip_vertex_ids)))
     own = load_hand_model(path)
     assert own.sha256 != shipped.sha256
+    described = CliRunner().invoke(app, ["hand", "info"], env={"PALM_HAND_MODEL": str(path)})
+    assert own.sha256 in described.stdout
     found, own_mask, own_score = run(made, made.settings.model_copy(update={"hand_model": path}))
     for name in ("global_orient", "hand_pose", "betas", "transl"):
         assert np.allclose(getattr(found, name), getattr(expected, name), atol=1e-4), name
