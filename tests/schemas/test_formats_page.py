@@ -6,11 +6,13 @@ import pytest
 from pydantic import BaseModel
 
 from palm_data.loader.tables import MODELS
+from palm_data.store.label_tables import LABEL_MODELS
 from schemas.arrow import arrow_schema
+from schemas.hand import HandConvention
 from schemas.release import FileRow, Manifest
 
 PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
-TABLES = {"files": FileRow, **MODELS}
+TABLES = {"files": FileRow, **MODELS, **LABEL_MODELS}
 
 
 def columns(name: str, model: type[BaseModel]) -> str:
@@ -36,6 +38,7 @@ def test_the_page_has_every_column_with_its_type_and_meaning(name: str) -> None:
     assert expected in PAGE.read_text(encoding="utf-8"), f"put this into docs/formats.md:\n\n{expected}"
 
 
-def test_the_page_names_every_field_of_the_manifest() -> None:
+@pytest.mark.parametrize("model", [Manifest, HandConvention])
+def test_the_page_names_every_field_of_the_documents(model: type[BaseModel]) -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert [name for name in Manifest.model_fields if f"`{name}`" not in page] == []
+    assert [name for name in model.model_fields if f"`{name}`" not in page] == []
