@@ -57,11 +57,11 @@ class RegistrationSettings(BaseModel):
         tuple[Phase, ...], Field(description="The phases after the start, in order, and what they weigh.")
     ] = (
         Phase(iterations=8, gate_mm=20.0, keypoints_3d=0.5, keypoints_2d=0.05, model_to_scan=1.0, scan_to_model=0.5),
-        Phase(iterations=10, gate_mm=8.0, keypoints_3d=0.1, keypoints_2d=0.02, model_to_scan=1.0, scan_to_model=1.0),
+        Phase(iterations=10, gate_mm=8.0, keypoints_3d=0.15, keypoints_2d=0.02, model_to_scan=1.0, scan_to_model=1.0),
         Phase(
             iterations=6,
             gate_mm=5.0,
-            keypoints_3d=0.05,
+            keypoints_3d=0.1,
             keypoints_2d=0.01,
             model_to_scan=1.0,
             scan_to_model=1.0,

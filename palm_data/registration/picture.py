@@ -34,6 +34,7 @@ _BACKGROUND = 24
 _HAND = np.array([90, 190, 250], dtype=np.float64)
 _OPACITY = 0.6
 _LEGEND_PX = 30
+_ENOUGH_JOINTS = 12  # to say where the whole hand is
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def with_legend(sheet: UInt8[ndarray, "height width 3"]) -> UInt8[ndarray, "tall
 def _crop(fit: PicturedFit, camera: Camera) -> _Crop:
     """The square about the hand; about the joints, or the whole scan, where there is no hand."""
     found = fit.keypoints[np.isfinite(fit.keypoints).all(axis=1)]
-    shown = fit.hand if fit.hand is not None else found if len(found) >= 2 else fit.scan.vertices
+    shown = fit.hand if fit.hand is not None else found if len(found) >= _ENOUGH_JOINTS else fit.scan.vertices
     pixels = _project(shown, camera)
     pixels = pixels[np.isfinite(pixels).all(axis=1)]
     if not len(pixels):
