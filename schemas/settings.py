@@ -187,7 +187,8 @@ class QualitySettings(BaseModel):
     model_config = _FROZEN
 
     min_silhouette_iou_mean: Annotated[
-        float, Field(ge=0, le=1, description="Below this mean over a subject's captures, the subject stays out.")
+        float,
+        Field(ge=0, le=1, description="A capture below this is named; a subject whose captures' mean is stays out."),
     ] = 0.90
     min_silhouette_iou_view: Annotated[float, Field(ge=0, le=1, description="A view below this is named.")] = 0.75
     min_measured_share: Annotated[

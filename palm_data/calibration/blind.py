@@ -17,8 +17,6 @@ HOLE_SIZE_M = 0.015
 """A hole no wider than this is not compared at all; of a wider one, its rim."""
 CUT_SIZE_M = 0.030
 """A cut through the arm is at least this wide."""
-MAX_CUT_SIZE_M = 0.140
-"""And at most this: a longer rim is the edge of a scan that shows one side of the hand only."""
 _MAX_ACROSS = 0.4
 _MAX_SHARE_BEYOND = 0.02
 _BEYOND_TOLERANCE_M = 0.005
@@ -43,7 +41,7 @@ def blind_spots(surface: Surface) -> BlindSpots:
     for rows in surface.rims:
         rim = surface.vertices[rows]
         size = 2.0 * float(np.linalg.norm(rim - rim.mean(axis=0), axis=1).max())
-        outwards = _cut_direction(surface, rows, size) if CUT_SIZE_M <= size <= MAX_CUT_SIZE_M else None
+        outwards = _cut_direction(surface, rows, size) if size >= CUT_SIZE_M else None
         if outwards is not None:
             centre = rim.mean(axis=0)
             hulls.append(np.concatenate([rim, centre + _WIDENING * (rim - centre) + _BEYOND_M * outwards]))
@@ -79,6 +77,7 @@ def _cut_direction(surface: Surface, rows: Int32[ndarray, " rim"], size: float) 
     """The direction in which the arm goes on beyond the rim; None if the rim is that of a hole.
 
     At a cut the surface runs along that direction, as a tube's, and ends; around a hole it lies across, or goes on.
+    A scan of one side of the hand ends like a tube too, but is wider than it is deep.
     """
     rim = surface.vertices[rows]
     centre = rim.mean(axis=0)
@@ -87,4 +86,5 @@ def _cut_direction(surface: Surface, rows: Int32[ndarray, " rim"], size: float) 
     outwards /= np.linalg.norm(outwards) + 1e-12
     across = np.abs(surface.normals[rows] @ outwards).mean()
     beyond = (surface.vertices - centre) @ outwards > np.ptp(rim @ outwards) / 2.0 + _BEYOND_TOLERANCE_M
-    return None if across > _MAX_ACROSS or beyond.mean() > _MAX_SHARE_BEYOND else outwards
+    shallow = np.ptp(surface.vertices @ outwards) < size
+    return None if across > _MAX_ACROSS or beyond.mean() > _MAX_SHARE_BEYOND or shallow else outwards

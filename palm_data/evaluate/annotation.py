@@ -21,6 +21,7 @@ from palm_data.registration.measure import FitMeasures, measure
 from palm_data.registration.measured import frame_targets
 from palm_data.registration.parameters import frame_parameters
 from palm_data.simulate.casting import SurfaceQuery
+from palm_data.simulate.faults.record import read_faults
 from palm_data.simulate.truth import read_arrays
 from palm_data.store.workspace import Workspace
 from palm_data.triangulation.keypoints import KEYPOINTS_3D, joints, load_keypoints_3d
@@ -74,6 +75,9 @@ def evaluate_annotation(
 ) -> Figures:
     """The labels' figures, flat; keys end in their unit.
 
+    People who were added with faults are left out, so that the figures are those of the session without them:
+    `palm_data.evaluate.faults` judges these.
+
     Args:
         truth: the truth folder of the simulated session that the workspace was made of.
         seen: digests of people (`subject_digest`) who are not to be scored.
@@ -82,8 +86,10 @@ def evaluate_annotation(
         BadInputError: if nobody is left to score, a capture has no truth, or a scan is not the one that was ingested.
         StoreError: if the hands were fitted with another hand model than the settings name.
     """
-    indexes = _granted(workspace)
-    refused = refused_subjects(workspace, seen)
+    planted = read_faults(truth)
+    faulty = {person.subject_id for person in planted.people} if planted else set()
+    indexes = [index for index in _granted(workspace) if index.subject.subject_id not in faulty]
+    refused = tuple(name for name in refused_subjects(workspace, seen) if name not in faulty)
     scored = [index for index in indexes if index.subject.subject_id not in refused]
     if not scored:
         found = f"{len(indexes)} with consent, of whom {len(refused)} were seen in training"
@@ -98,6 +104,7 @@ def evaluate_annotation(
     return {
         "subjects": len(scored),
         "subjects_refused": len(refused),
+        **({"subjects_faulty": len(faulty)} if faulty else {}),
         "subjects_unlabelled": collected.unlabelled,
         "captures": collected.captures,
         "captures_fitted": len(collected.hands),

@@ -47,7 +47,7 @@ def _capture_ious(rows: Sequence[ViewRow], flagged: set[CameraId]) -> dict[int, 
 
 def _mean(ious: Mapping[int, float | None], quality: QualitySettings) -> GateFinding:
     measured = [iou for iou in ious.values() if iou is not None]
-    good = [iou for iou in measured if iou >= quality.frame.min_capture_iou]
+    good = [iou for iou in measured if iou >= quality.min_silhouette_iou_mean]
     if len(good) < quality.min_ok_share * len(measured):
         good = measured  # so many bad ones are the subject's own
     mean = float(np.mean(good)) if good else 0.0
@@ -75,7 +75,7 @@ def _cameras(index: CaptureIndex, cameras: Sequence[CameraCheck], quality: Quali
 
 
 def _captures(index: CaptureIndex, ious: Mapping[int, float | None], quality: QualitySettings) -> GateFinding:
-    limit = quality.frame.min_capture_iou
+    limit = quality.min_silhouette_iou_mean
     scans = {capture.frame: capture.scan.mesh.path for capture in index.captures}
     low = sorted((iou, frame) for frame, iou in ious.items() if iou is not None and iou < limit)
     unseen = [frame for frame, iou in ious.items() if iou is None]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from pipelines.cli.console import console
@@ -69,6 +70,34 @@ def annotation(
     if refused:
         sys.stderr.write(f"Not scored, because the detector saw them in training: {', '.join(refused)}\n")
     _show(evaluate_annotation(place, truth, settings, seen=seen), as_json=as_json, bars=ANNOTATION_BARS)
+
+
+@app.command("faults")
+def faults(
+    workspace: Annotated[Path, typer.Argument(help="The workspace that was made of the session.")],
+    *,
+    truth: Annotated[Path, typer.Option(help="The truth folder of a session simulated with --faults.")],
+    raw: Annotated[Path | None, typer.Option(help="The session's raw folder; beside truth by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """What became of every planted fault. Ends with 1 if one was not handled or set aside as it has to be."""
+    from palm_data.evaluate.faults import evaluate_faults
+    from palm_data.store.workspace import Workspace
+    from schemas.settings import load_settings
+
+    beside = truth.absolute().parent / "raw"
+    settings = load_settings(raw=raw or (beside if beside.is_dir() else None), workspace=workspace)
+    verdicts = evaluate_faults(truth, Workspace(settings.workspace), settings)
+    if as_json:
+        typer.echo(json.dumps([item.model_dump(mode="json") for item in verdicts], indent=1, ensure_ascii=False))
+    else:
+        table = Table("Fault", "Subject", "Has to be", "", "Found")
+        for item in verdicts:
+            planted, passed = item.planted, "yes" if item.passed else "[red]no[/red]"
+            table.add_row(planted.fault, planted.subject_id, planted.outcome.value, passed, escape(item.found))
+        console.print(table)
+    if not all(item.passed for item in verdicts):
+        raise typer.Exit(1)
 
 
 def _seen_in_training(workspace: "Workspace", settings: "Settings") -> frozenset[str]:

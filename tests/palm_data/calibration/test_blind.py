@@ -69,3 +69,17 @@ def test_of_a_wide_hole_only_the_rim_is_not_judged() -> None:
     assert not blind[80, middle]
     assert blind[60:100, middle].any()
     assert blind[80, 112:].all()
+
+
+def test_one_side_of_a_hand_is_compared_with_the_whole_of_it() -> None:
+    """Its edge looks like a cut through something thick; what is missing beyond it is a fault of the scan."""
+    whole = arm()
+    upper = (whole.vertices[whole.faces][:, :, 2] < 1e-9).all(axis=1)
+    half = build_surface(whole.vertices, whole.faces[upper])
+    blind = blind_mask(blind_spots(half), CAMERA)
+    sideways = CAMERA.model_copy(
+        update={"rotation": ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, -1.0, 0.0)), "translation": (0.0, 0.0, 0.7)}
+    )
+    assert blind.mean() < 0.1
+    missing = project_mask(whole, sideways) & ~project_mask(half, sideways)
+    assert (missing & ~blind_mask(blind_spots(half), sideways)).sum() > 0.5 * missing.sum()

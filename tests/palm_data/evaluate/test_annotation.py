@@ -13,6 +13,7 @@ from palm_data.evaluate.annotation import evaluate_annotation, refused_subjects
 from palm_data.hand.fits import CONVENTION_FILE, HAND_POSE, HANDS_FILE
 from palm_data.hand.model import SHIPPED_MODEL, load_hand_model
 from palm_data.registration.parameters import ORIENT, POSE, TRANSL
+from palm_data.simulate.faults.record import FaultsTruth, FaultyPerson, write_faults
 from palm_data.simulate.truth import write_arrays
 from palm_data.store.tables import write_rows
 from palm_data.triangulation.keypoints import KEYPOINTS_2D, KEYPOINTS_2D_FILE, KEYPOINTS_3D, KEYPOINTS_3D_FILE
@@ -180,6 +181,14 @@ def test_hands_of_another_model_are_not_measured_with_this_one(made: Ingested, t
 def test_the_truth_of_another_session_is_named(made: Ingested, tmp_path: Path) -> None:
     label(made)
     with pytest.raises(BadInputError, match=r"surface\.npz: file: expected the true surface"):
+        evaluate_annotation(made.workspace, tmp_path, made.settings)
+
+
+def test_people_who_were_added_with_faults_are_left_out(made: Ingested, tmp_path: Path) -> None:
+    label(made)
+    person = FaultyPerson(subject_id="0001", copy_of="0009", calibration_id="rig_a", captures=())
+    write_faults(tmp_path, FaultsTruth(planted=True, people=(person,), faults=(), left_out={}))
+    with pytest.raises(BadInputError, match="found 0 with consent"):
         evaluate_annotation(made.workspace, tmp_path, made.settings)
 
 

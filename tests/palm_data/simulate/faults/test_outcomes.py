@@ -1,10 +1,12 @@
 """Every fault of the catalogue, planted in a painted session, comes out as its record says."""
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from palm_data.capture.index import load_index
 from palm_data.capture.ingest import ingest_subject
@@ -12,6 +14,7 @@ from palm_data.evaluate.faults import FaultVerdict, evaluate_faults
 from palm_data.simulate.faults.catalogue import CATALOGUE
 from palm_data.simulate.faults.record import FaultsTruth, Outcome, write_faults
 from palm_data.store.workspace import Workspace
+from pipelines.cli.main import app
 from schemas.errors import BadInputError
 from tests.palm_data.simulate.faults.sessions import paint_session, plant, run_stages, settings_of
 
@@ -107,6 +110,28 @@ def test_a_verdict_can_be_bad(judged: Judged, tmp_path: Path) -> None:
     for fault in chosen:
         ingest_subject(fault.subject_id, workspace, settings)
     assert not any(item.passed for item in evaluate_faults(tmp_path / "truth", workspace, settings))
+
+
+def test_the_command_tells_every_fault_and_ends_with_1_if_one_is_not_as_it_has_to_be(
+    judged: Judged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PALM_RELEASE__LABELS", "false")
+
+    def told(truth: Path) -> tuple[int, list[dict]]:
+        found = CliRunner().invoke(
+            app, ["evaluate", "faults", str(judged.workspace.root), "--truth", str(truth), "--raw", str(judged.out / "raw"), "--json"]
+        )  # fmt: skip
+        return found.exit_code, json.loads(found.stdout)
+
+    code, verdicts = told(judged.out / "truth")
+    assert code == 0
+    assert len(verdicts) == len(CATALOGUE)
+    (fault,) = (item for item in judged.faults.faults if item.fault == "image_missing")
+    moved = fault.model_copy(update={"raw_frame": 999})
+    write_faults(tmp_path, judged.faults.model_copy(update={"faults": (moved,)}))
+    code, verdicts = told(tmp_path)
+    assert code == 1
+    assert [item["found"] for item in verdicts] == ["there is no such capture"]
 
 
 def test_a_session_without_faults_has_nothing_to_judge(judged: Judged, tmp_path: Path) -> None:
