@@ -190,6 +190,22 @@ def test_nothing_partial_is_left_and_nothing_is_made_twice(faulty: Run) -> None:
     assert digests(faulty.out / "raw") | digests(faulty.out / "truth") == before
 
 
+def test_interrupted_while_planting_the_session_does_not_look_finished(
+    clean: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("raw", "truth"):
+        shutil.copytree(clean.out / name, tmp_path / name, copy_function=os.link)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("palm_data.simulate.session.plant_faults", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        simulate_session(tmp_path, OPTIONS.model_copy(update={"faults": True}), jobs=1)
+    assert not (tmp_path / "truth" / "truth.json").exists()
+    assert digests(tmp_path / "raw") == digests(clean.out / "raw")
+
+
 def _place(fault: PlantedFault) -> tuple[str, str | None, int | None]:
     return fault.subject_id, fault.gesture, fault.raw_frame
 
