@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from palm_data.triangulation.keypoints import (
     load_keypoints_2d,
 )
 from palm_data.triangulation.picture import Reprojected, reprojection_picture
+from palm_data.triangulation.plausible import implausible
 from palm_data.triangulation.robust import Observations, Triangulation, TriangulationSettings, triangulate
 from schemas.annotation import Keypoint3DRow
 from schemas.camera import Camera
@@ -35,7 +37,7 @@ from schemas.hand import JOINT_NAMES
 from schemas.ids import SubjectId, is_colour_camera
 from schemas.settings import Keypoints3DSettings, Settings
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 REFERENCE_DIAGONAL_PX = math.hypot(2448, 2048)
 """Thresholds in settings are for images of this diagonal."""
 
@@ -71,9 +73,10 @@ def _triangulate(folder: Path, index: CaptureIndex, workspace: Workspace, settin
     cameras = used_cameras(load_cameras(workspace, index.session.calibration_id), settings.keypoints_3d)
     frames = [capture.frame for capture in index.captures]
     seen = detections(load_keypoints_2d(workspace, subject_id), frames, [camera.camera_id for camera in cameras])
-    found = triangulate_detections(seen, cameras, settings.keypoints_3d)
+    found, refused = without_implausible(triangulate_detections(seen, cameras, settings.keypoints_3d))
     write_rows(folder / KEYPOINTS_3D_FILE, Keypoint3DRow, _rows(subject_id, frames, found))
-    write_bytes(folder / "figures.json", (json.dumps(_figures(found, seen, len(frames)), indent=1) + "\n").encode())
+    figures = {**_figures(found, seen, len(frames)), "joints_implausible": refused}
+    write_bytes(folder / "figures.json", (json.dumps(figures, indent=1) + "\n").encode())
     points = found.points.numpy().reshape(len(frames), len(JOINT_NAMES), 3)
     error = found.reprojection_px.numpy().reshape(len(frames), len(JOINT_NAMES))
     write_png(folder / "picture.png", reprojection_picture(index, cameras, Reprojected(seen, points, error), settings))
@@ -113,6 +116,20 @@ def triangulate_detections(seen: Detections, cameras: Sequence[Camera], settings
             min_confidence=settings.min_confidence,
         ),
     )
+
+
+def without_implausible(found: Triangulation) -> tuple[Triangulation, int]:
+    """The same, but joints that no hand could have there are missing; and how many those are."""
+    points = found.points.numpy().reshape(-1, len(JOINT_NAMES), 3)
+    out = torch.from_numpy(np.array([implausible(hand) for hand in points], dtype=bool).reshape(-1))
+    nothing = torch.nan
+    return replace(
+        found,
+        points=torch.where(out[:, None], nothing, found.points),
+        covariance=torch.where(out[:, None, None], nothing, found.covariance),
+        reprojection_px=torch.where(out, nothing, found.reprojection_px),
+        inliers=found.inliers & ~out[:, None],
+    ), int(out.sum())
 
 
 def _repeated(matrices: Sequence[Float[ndarray, "r c"]], items: int) -> Float[Tensor, "items views r c"]:

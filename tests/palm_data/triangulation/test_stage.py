@@ -17,7 +17,7 @@ from palm_data.triangulation.keypoints import (
     load_keypoints_3d,
 )
 from palm_data.triangulation.picture import worst_capture
-from palm_data.triangulation.stage import triangulate_detections, triangulate_subject, used_cameras
+from palm_data.triangulation.stage import triangulate_detections, triangulate_subject, used_cameras, without_implausible
 from schemas.annotation import Keypoint2DRow
 from schemas.errors import ConsentError, StoreError
 from schemas.settings import Keypoints3DSettings
@@ -28,12 +28,19 @@ BLIND = 5
 """This joint is seen by one camera only."""
 
 
+def places(made: Ingested, gesture: str) -> np.ndarray:
+    """Where the joints are: as close together as a hand's, in the scan's middle."""
+    vertices = made.session.surfaces["0001", gesture].vertices
+    middle = vertices.mean(axis=0)
+    return middle + 0.2 * (vertices[ROWS] - middle)
+
+
 def detected(made: Ingested, *, wrong: str | None = None) -> None:
     """The stage before, with exact detections; one camera's are wrong if it is named."""
     index = load_index(made.workspace, "0001")
     rows = []
     for capture in index.captures:
-        points = made.session.surfaces["0001", capture.gesture].vertices[ROWS]
+        points = places(made, capture.gesture)
         for camera in load_cameras(made.workspace, made.calibration_id):
             px, _ = project(undistorted(camera), points)
             px = px + (30.0 if camera.camera_id == wrong else 0.0)
@@ -65,7 +72,7 @@ def test_exact_detections_give_the_joints(made: Ingested) -> None:
     index = load_index(made.workspace, "0001")
     frames = [capture.frame for capture in index.captures]
     points, covariance = joints(load_keypoints_3d(made.workspace, "0001"), frames)
-    truth = np.stack([made.session.surfaces["0001", capture.gesture].vertices[ROWS] for capture in index.captures])
+    truth = np.stack([places(made, capture.gesture) for capture in index.captures])
     found = np.arange(21) != BLIND
     assert np.abs(points[:, found] - truth[:, found]).max() < 1e-6
     assert np.linalg.eigvalsh(covariance[:, found]).min() > 0
@@ -99,10 +106,26 @@ def test_a_camera_that_is_wrong_is_outvoted(tmp_path: Path) -> None:
     triangulate_subject("0001", made.workspace, made.settings)
     index = load_index(made.workspace, "0001")
     points, _ = joints(load_keypoints_3d(made.workspace, "0001"), [1])
-    truth = made.session.surfaces["0001", index.captures[0].gesture].vertices[ROWS]
+    truth = places(made, index.captures[0].gesture)
     found = np.arange(21) != BLIND
     assert np.abs(points[0, found] - truth[found]).max() < 1e-6
     assert {row.views for row in load_keypoints_3d(made.workspace, "0001") if row.joint != BLIND} == {6}
+
+
+def test_a_joint_that_all_views_see_at_an_impossible_place_is_missing(tmp_path: Path) -> None:
+    made = ingested(tmp_path, subjects=1, gestures=1, mono=False)
+    made.calibrate()
+    detected(made)
+    index = load_index(made.workspace, "0001")
+    cameras = used_cameras(load_cameras(made.workspace, made.calibration_id), made.settings.keypoints_3d)
+    seen = detections(load_keypoints_2d(made.workspace, "0001"), [1], [camera.camera_id for camera in cameras])
+    away = places(made, index.captures[0].gesture)[20] + (0.0, 0.09, 0.0)
+    for column, camera in enumerate(cameras):
+        seen.points_px[0, column, 20] = project(undistorted(camera), away[None])[0][0]
+    found, refused = without_implausible(triangulate_detections(seen, cameras, made.settings.keypoints_3d))
+    assert refused == 1
+    assert np.flatnonzero(np.isnan(found.points[:, 0].numpy())).tolist() == [BLIND, 20]
+    assert not found.inliers[20].any()
 
 
 def test_thresholds_grow_with_the_image(made: Ingested) -> None:
