@@ -24,8 +24,9 @@ from pipelines.resources import Places
 if TYPE_CHECKING:
     from palm_data.quality.gate import GateFinding
 
-_DETECTED_SHARE = 0.9
-"""Share of labelled joints of people held out that a detector should place within a twentieth of the crop."""
+_DETECTED_SHARE = 0.8
+"""Share of labelled joints of people held out that a detector should place within a twentieth of the crop. Some labels
+are wrong, and joints that nobody sees are guessed by people too."""
 
 
 def _verdict(

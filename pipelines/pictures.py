@@ -15,14 +15,14 @@ from schemas.errors import IntegrityError
 if TYPE_CHECKING:
     from numpy import ndarray
 
-_LONGEST_PX = 720
+_LONGEST_PX = 1280
 _JPEG_QUALITY = 80
 _COLUMNS = 3
 _TILE_PX = 400
 
 
 def embedded(picture: Path, title: str) -> dg.MetadataValue:
-    """The picture, at most 720 px long, as Markdown that holds its own bytes.
+    """The picture, at most 1280 px long, as Markdown that holds its own bytes.
 
     Raises:
         IntegrityError: if the file is not an image.
@@ -40,6 +40,11 @@ def embedded_sheet(pictures: Mapping[str, Path], title: str) -> dg.MetadataValue
 
     tiles = [_read(path) for path in pictures.values()]
     return _markdown(contact_sheet(tiles, list(pictures), _COLUMNS, tile_px=_TILE_PX), title)
+
+
+def embedded_pixels(pixels: "ndarray", title: str) -> dg.MetadataValue:
+    """A picture that lies nowhere, (H, W, 3) uint8, red first."""
+    return _markdown(pixels[..., ::-1], title)
 
 
 def _read(picture: Path) -> "ndarray":

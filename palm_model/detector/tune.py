@@ -85,7 +85,7 @@ def _tune(folder: Path, start: Path, examples: Examples | None, settings: Detect
     tuned = train_detector(examples, settings, states=states, start=start)
     after = tuned.card.figures
     better = after[_JUDGED_BY] < before[_JUDGED_BY]
-    figures = {"tuned": better, **after, **{f"start_{name}": value for name, value in before.items()}}
+    figures = {"tuned": better, **after, f"start_{_JUDGED_BY}": before[_JUDGED_BY]}
     if better:
         write_checkpoint(folder, tuned.network, tuned.card)
         write_bytes(folder / "figures.json", (json.dumps(figures, indent=1) + "\n").encode())

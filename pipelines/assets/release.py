@@ -13,11 +13,11 @@ from pipelines.assets.labels import keypoints_2d, keypoints_3d
 from pipelines.assets.maps import scan_maps
 from pipelines.assets.raw import capture_index
 from pipelines.outcomes import make_subjects, retried_only_if_it_may_pass, retry_io
-from pipelines.pictures import embedded_sheet
+from pipelines.pictures import embedded_pixels, embedded_sheet
 from pipelines.resources import Compute, Places
 from schemas.ids import VersionId
 from schemas.release import Manifest
-from schemas.settings import without_labels
+from schemas.settings import Settings, without_labels
 
 _SUBJECTS_SHOWN = 9
 
@@ -84,7 +84,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, places: Pl
     return dg.MaterializeResult(
         data_version=dg.DataVersion(manifest.merkle_root),
         metadata={
-            **_picture(manifest, workspace),
+            **_pictures(manifest, workspace, settings),
             "version": manifest.version,
             "path": dg.MetadataValue.path(settings.releases.absolute() / manifest.version),
             **manifest.counts,
@@ -96,12 +96,18 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, places: Pl
     )
 
 
-def _picture(manifest: Manifest, workspace: Workspace) -> dict[str, dg.MetadataValue]:
-    """The shard pictures of the first few released subjects, as one; none if there are none."""
+def _pictures(manifest: Manifest, workspace: Workspace, settings: Settings) -> dict[str, dg.MetadataValue]:
+    """The shards of the first few released subjects as one picture, and the worst captures of all; none if there are none."""
+    from palm_data.quality.worst import worst_sheet
+
     subject_ids = sorted(subject_id for ids in manifest.splits.values() for subject_id in ids)
     found = {}
     for subject_id in subject_ids[:_SUBJECTS_SHOWN]:
         report = workspace.report(workspace.require("subject_shard", subject_id), ran=False)
         if report.picture is not None:
             found[subject_id] = report.picture
-    return {"picture": embedded_sheet(found, f"release {manifest.version}")} if found else {}
+    pictures = {"picture": embedded_sheet(found, f"release {manifest.version}")} if found else {}
+    worst = worst_sheet(workspace, subject_ids, settings) if settings.release.labels else None
+    if worst is not None:
+        pictures["worst_captures"] = embedded_pixels(worst, f"worst captures of release {manifest.version}")
+    return pictures

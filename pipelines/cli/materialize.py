@@ -133,11 +133,12 @@ def _table(result: "BatchResult") -> Table:
 
 def _figures(asset: "AssetResult") -> str:
     """Whole numbers summed over keys, but for zeros: counts and bytes add up, means and percentiles do not."""
-    totals: dict[str, int] = dict(asset.counts)
+    totals: dict[str, int] = {}
     for outcome in asset.outcomes:
         for name, value in outcome.report.figures.items() if outcome.report else ():
             if isinstance(value, int) and not isinstance(value, bool):
                 totals[name] = totals.get(name, 0) + value
+    totals = {**asset.counts, **totals}
     return ", ".join(f"{_amount(name, value)}" for name, value in totals.items() if value)
 
 
