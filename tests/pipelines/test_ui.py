@@ -25,7 +25,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     write_raw_session(folder / "raw", subjects=1, gestures=1)
     settings = Settings(raw=folder / "raw", workspace=folder / "workspace", releases=folder / "releases")
     with terminal_instance(settings.workspace) as instance:
-        result = run_batch(instance, settings, BatchRequest(release="0.1.0"), compute=Compute(where="here"))
+        captures = BatchRequest(select='+key:"subject_shard" or key:"release"', release="0.1.0", captures_only=True)
+        result = run_batch(instance, settings, captures, compute=Compute(where="here"))
     assert result.whole
     with dagster_page(settings) as page:
         yield page

@@ -57,8 +57,7 @@ def trained_here(made: Ingested, workspace: Workspace, settings: Settings) -> Pa
 def test_what_ships_is_whole_small_and_says_whom_it_saw() -> None:
     card = read_card(SHIPPED)
     assert SHIPPED.stat().st_size <= 20_000_000
-    assert card.start == "imagenet"
-    assert card.subjects
+    assert len(card.subjects) >= 20
     assert json.loads((SHIPPED.parent / "card.json").read_text()) == card.model_dump(mode="json")
 
 
