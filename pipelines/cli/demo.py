@@ -28,13 +28,14 @@ _STAGES = (
 def demo(
     home: Annotated[Path, typer.Argument(help="Everything the demo makes lies below this folder.")] = Path("demo"),
 ) -> None:
-    """Simulate a capture session, take it through the factory, publish two releases, verify them, and show what was made.
+    """Simulate a capture session, take it through the factory, publish two releases, verify them, and score the labels.
 
     The first release holds what was captured; the second adds the labels, and shares every other file with the first.
     Run again it finds nothing changed.
     """
     from palm_data.store.manifest import read_manifest
     from palm_data.store.workspace import Workspace
+    from pipelines.cli.evaluate import annotation
     from pipelines.cli.materialize import materialize
     from pipelines.cli.release import verify
     from pipelines.cli.simulate import simulate
@@ -42,16 +43,18 @@ def demo(
 
     settings = load_settings(raw=home / "raw", workspace=home / "workspace", releases=home / "releases")
     start = time.perf_counter()
-    console.rule("1 of 4: simulate a capture session")
+    console.rule("1 of 5: simulate a capture session")
     simulate(home)
     make = partial(materialize, raw=settings.raw, workspace=settings.workspace, releases=settings.releases)
-    console.rule("2 of 4: raw session → index → calibration → maps → shards → a release of the captures")
+    console.rule("2 of 5: raw session → index → calibration → maps → shards → a release of the captures")
     make(select=_CAPTURES, release=CAPTURES_VERSION, captures_only=True)
-    console.rule("3 of 4: detector → keypoints → hands → quality → a release with labels")
+    console.rule("3 of 5: detector → keypoints → hands → quality → a release with labels")
     make(release=VERSION)
-    console.rule("4 of 4: verify both releases")
+    console.rule("4 of 5: verify both releases")
     for version in (CAPTURES_VERSION, VERSION):
         verify(str(settings.releases / version))
+    console.rule("5 of 5: score the labels against the simulation's truth")
+    annotation(settings.workspace, truth=home / "truth", raw=settings.raw)
     workspace = Workspace(settings.workspace)
     pictures = _collect_pictures(workspace, home / "pictures")
     console.print(_table(read_manifest(settings.releases / VERSION), workspace, settings, pictures))
