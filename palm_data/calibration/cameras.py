@@ -12,7 +12,7 @@ from palm_data.capture.tka import read_tka
 from palm_data.store.workspace import Workspace
 from schemas.camera import Camera
 from schemas.errors import BadInputError, GeometryError, IntegrityError
-from schemas.ids import CalibrationId, camera_id_from_raw, is_colour_camera
+from schemas.ids import CalibrationId, Sha256, camera_id_from_raw, is_colour_camera
 from schemas.settings import Settings
 
 CAMERAS_FILE = "cameras.json"
@@ -86,6 +86,15 @@ def load_cameras(workspace: Workspace, calibration_id: CalibrationId) -> tuple[C
         return _CAMERAS.validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise IntegrityError(f"{path}: expected a list of cameras, found {error}. Run the stage again.") from error
+
+
+def cameras_digest(workspace: Workspace, calibration_id: CalibrationId) -> Sha256:
+    """Digest of the cameras alone: what depends on them does not depend on how they were verified.
+
+    Raises:
+        StoreError: if the stage has not finished for this calibration.
+    """
+    return workspace.require("calibration", calibration_id).digest_of(CAMERAS_FILE)
 
 
 def cameras_json(cameras: Sequence[Camera]) -> bytes:

@@ -5,8 +5,8 @@ import hashlib
 from pydantic import ValidationError
 
 from palm_data.store.workspace import Workspace
-from schemas.capture import CaptureIndex
-from schemas.errors import IntegrityError
+from schemas.capture import CaptureIndex, Consent
+from schemas.errors import BadInputError, ConsentError, IntegrityError
 from schemas.ids import Sha256, SubjectId
 
 STAGE = "capture_index"
@@ -25,6 +25,35 @@ def load_index(workspace: Workspace, subject_id: SubjectId) -> CaptureIndex:
         return CaptureIndex.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise IntegrityError(f"{path}: expected a capture index, found {error}. Run palm ingest again.") from error
+
+
+def granted_index(workspace: Workspace, subject_id: SubjectId) -> CaptureIndex:
+    """As `load_index`, of somebody who agreed to it.
+
+    Raises:
+        ConsentError: if the subject has not granted consent.
+        StoreError: if the subject has not been ingested.
+        IntegrityError: if the index is not readable.
+    """
+    index = load_index(workspace, subject_id)
+    if index.subject.consent is not Consent.GRANTED:
+        raise ConsentError(f"subject {subject_id}: consent: expected granted, found {index.subject.consent}.")
+    return index
+
+
+def usable_index(workspace: Workspace, subject_id: SubjectId) -> CaptureIndex:
+    """As `granted_index`, with something to work on.
+
+    Raises:
+        BadInputError: if the subject has no usable capture.
+        ConsentError: if the subject has not granted consent.
+        StoreError: if the subject has not been ingested.
+        IntegrityError: if the index is not readable.
+    """
+    index = granted_index(workspace, subject_id)
+    if not index.captures:
+        raise BadInputError(subject_id, field="captures", expected="at least one usable capture", found=0)
+    return index
 
 
 def index_json(index: CaptureIndex) -> bytes:

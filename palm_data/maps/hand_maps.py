@@ -18,8 +18,8 @@ import zarr
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from palm_data.calibration.cameras import CAMERAS_FILE, colour_cameras, load_cameras
-from palm_data.capture.index import load_index
+from palm_data.calibration.cameras import cameras_digest, colour_cameras, load_cameras
+from palm_data.capture.index import usable_index
 from palm_data.hand.fits import HAND_POSE, load_convention, load_hands
 from palm_data.hand.model import HandModel, load_hand_model
 from palm_data.maps.hand_picture import HandTile, hand_picture
@@ -33,8 +33,8 @@ from palm_data.store.atomic import write_bytes
 from palm_data.store.objects import DAMAGED_WORKSPACE, check_file
 from palm_data.store.workspace import StageReport, Workspace
 from schemas.camera import Camera
-from schemas.capture import CaptureIndex, Consent
-from schemas.errors import BadInputError, ConsentError, StoreError
+from schemas.capture import CaptureIndex
+from schemas.errors import StoreError
 from schemas.hand import HandRow
 from schemas.ids import SubjectId
 from schemas.settings import Settings
@@ -59,14 +59,8 @@ def make_hand_maps(subject_id: SubjectId, workspace: Workspace, settings: Settin
         StoreError: if an earlier stage has not finished, or the hands are of another hand model or other captures.
         IntegrityError: if the scan's masks are damaged.
     """
-    index = load_index(workspace, subject_id)
-    if index.subject.consent is not Consent.GRANTED:
-        raise ConsentError(f"subject {subject_id}: consent: expected granted, found {index.subject.consent}.")
-    if not index.captures:
-        raise BadInputError(subject_id, field="captures", expected="at least one usable capture", found=0)
+    index = usable_index(workspace, subject_id)
     calibration_id = index.session.calibration_id
-    calibration = workspace.require("calibration", calibration_id)
-    (cameras_digest,) = (item.sha256 for item in calibration.outputs if item.path == CAMERAS_FILE)
     model = load_hand_model(settings.hand_model)
     return workspace.run_stage(
         STAGE,
@@ -75,7 +69,7 @@ def make_hand_maps(subject_id: SubjectId, workspace: Workspace, settings: Settin
         settings={**settings.maps.training_mask.model_dump(mode="json"), "tile_px": settings.shard.tile_px},
         inputs={
             "capture_index": workspace.require("capture_index", subject_id).digest,
-            "cameras": cameras_digest,
+            "cameras": cameras_digest(workspace, calibration_id),
             _SCAN_MAPS: workspace.require(_SCAN_MAPS, subject_id).digest,
             HAND_POSE: workspace.require(HAND_POSE, subject_id).digest,
             "hand_model": model.sha256,

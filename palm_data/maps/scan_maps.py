@@ -16,11 +16,11 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from palm_data.calibration.blind import BlindSpots, blind_mask, blind_spots
-from palm_data.calibration.cameras import CAMERAS_FILE, colour_cameras, load_cameras
+from palm_data.calibration.cameras import cameras_digest, colour_cameras, load_cameras
 from palm_data.calibration.contour import edge_reach_px
 from palm_data.calibration.silhouette import Agreement, measure_agreement
 from palm_data.camera.pinhole import undistort_image, undistortion_maps
-from palm_data.capture.index import load_index
+from palm_data.capture.index import usable_index
 from palm_data.maps.captured import read_surface, read_view_image
 from palm_data.maps.encoding import NORMAL_UNIT, encode_depth, encode_normals
 from palm_data.maps.render import render_surface
@@ -38,8 +38,8 @@ from palm_data.store.arrays import create_group, create_image_array, write_frame
 from palm_data.store.atomic import write_bytes
 from palm_data.store.workspace import StageReport, Workspace
 from schemas.camera import Camera
-from schemas.capture import CaptureIndex, CaptureRecord, Consent
-from schemas.errors import BadInputError, ConsentError
+from schemas.capture import CaptureIndex, CaptureRecord
+from schemas.errors import BadInputError
 from schemas.ids import SubjectId
 from schemas.settings import Settings
 
@@ -62,22 +62,18 @@ def make_scan_maps(subject_id: SubjectId, workspace: Workspace, settings: Settin
         GeometryError: if a depth cannot be stored in the unit of the settings.
         StoreError: if an earlier stage has not finished.
     """
-    index = load_index(workspace, subject_id)
-    if index.subject.consent is not Consent.GRANTED:
-        raise ConsentError(f"subject {subject_id}: consent: expected granted, found {index.subject.consent}.")
-    if not index.captures:
-        raise BadInputError(subject_id, field="captures", expected="at least one usable capture", found=0)
+    index = usable_index(workspace, subject_id)
     calibration_id = index.session.calibration_id
-    calibration = workspace.require("calibration", calibration_id)
-    # How a calibration was verified changes no map: only its cameras are an input.
-    (cameras_digest,) = (item.sha256 for item in calibration.outputs if item.path == CAMERAS_FILE)
     cameras = colour_cameras(load_cameras(workspace, calibration_id))
     return workspace.run_stage(
         STAGE,
         subject_id,
         code_version=CODE_VERSION,
         settings={"depth_unit_mm": settings.maps.depth_unit_mm, "tile_px": settings.shard.tile_px},
-        inputs={"capture_index": workspace.require("capture_index", subject_id).digest, "cameras": cameras_digest},
+        inputs={
+            "capture_index": workspace.require("capture_index", subject_id).digest,
+            "cameras": cameras_digest(workspace, calibration_id),
+        },
         work=lambda folder: _draw(folder, index, cameras, settings),
     )
 

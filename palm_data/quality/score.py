@@ -10,15 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from palm_data.calibration.cameras import CAMERAS_FILE, load_cameras
-from palm_data.capture.index import load_index
+from palm_data.calibration.cameras import cameras_digest, load_cameras
+from palm_data.capture.index import usable_index
 from palm_data.hand.fits import HAND_POSE, load_hands
 from palm_data.hand.model import load_hand_model
 from palm_data.maps.views import VIEWS_FILE, load_views
 from palm_data.quality.parts import PART_NAMES, Parts, image_scale, reasons, score
 from palm_data.quality.picture import quality_picture
 from palm_data.quality.table import QUALITY, QUALITY_FILE, load_quality
-from palm_data.registration.measured import require_consent
 from palm_data.registration.unfit import load_unfit
 from palm_data.report.pictures import write_png
 from palm_data.store.atomic import write_bytes
@@ -27,7 +26,6 @@ from palm_data.store.workspace import StageReport, Workspace
 from palm_data.triangulation.keypoints import KEYPOINTS_3D, load_keypoints_3d
 from schemas.annotation import Keypoint3DRow
 from schemas.capture import CaptureIndex
-from schemas.errors import BadInputError
 from schemas.hand import JOINT_NAMES, HandRow
 from schemas.ids import SubjectId
 from schemas.quality import QualityRow
@@ -47,14 +45,7 @@ def score_subject(subject_id: SubjectId, workspace: Workspace, settings: Setting
         BadInputError: if the subject has no capture, or a raw file is not the one that was ingested.
         StoreError: if an earlier stage has not finished.
     """
-    index = load_index(workspace, subject_id)
-    require_consent(index)
-    if not index.captures:
-        raise BadInputError(subject_id, field="captures", expected="at least one usable capture", found=0)
-
-    def digest_of(stage: str, key: str, path: str) -> str:
-        (found,) = (item.sha256 for item in workspace.require(stage, key).outputs if item.path == path)
-        return found
+    index = usable_index(workspace, subject_id)
 
     return workspace.run_stage(
         QUALITY,
@@ -63,8 +54,8 @@ def score_subject(subject_id: SubjectId, workspace: Workspace, settings: Setting
         settings=settings.quality.frame.model_dump(mode="json"),
         inputs={
             "capture_index": workspace.require("capture_index", subject_id).digest,
-            "cameras": digest_of("calibration", index.session.calibration_id, CAMERAS_FILE),
-            "views": digest_of("scan_maps", subject_id, VIEWS_FILE),
+            "cameras": cameras_digest(workspace, index.session.calibration_id),
+            "views": workspace.require("scan_maps", subject_id).digest_of(VIEWS_FILE),
             "keypoints_3d": workspace.require(KEYPOINTS_3D, subject_id).digest,
             "hand_pose": workspace.require(HAND_POSE, subject_id).digest,
             "hand_model": load_hand_model(settings.hand_model).sha256,

@@ -16,13 +16,13 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from palm_data.calibration.cameras import load_cameras
-from palm_data.capture.index import load_index
+from palm_data.capture.index import granted_index
 from palm_data.hand.model import HandModel, load_hand_model
 from palm_data.registration.frame import HandShapeContext
 from palm_data.registration.hand_shape import STAGE as HAND_SHAPE
 from palm_data.registration.hand_shape import load_betas
 from palm_data.registration.measure import FitMeasures, measure
-from palm_data.registration.measured import frame_targets, registration_inputs, require_consent
+from palm_data.registration.measured import frame_targets, registration_inputs
 from palm_data.registration.parameters import ORIENT, POSE, TRANSL
 from palm_data.registration.picture import TILE_PX, FitPainter, pictured_fit, with_legend
 from palm_data.registration.posed import Posed
@@ -56,8 +56,7 @@ def make_hand_pose(subject_id: SubjectId, workspace: Workspace, settings: Settin
             hand model's file is not one.
         StoreError: if an earlier stage has not finished, or the shape is of another hand model.
     """
-    index = load_index(workspace, subject_id)
-    require_consent(index)
+    index = granted_index(workspace, subject_id)
     model = load_hand_model(settings.hand_model)
     return workspace.run_stage(
         STAGE,

@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from palm_data.capture.index import load_index
+from palm_data.capture.index import granted_index
 from palm_data.hand.model import HandModel, load_hand_model
 from palm_data.registration.frame import HandShapeContext
-from palm_data.registration.measured import frame_targets, registration_inputs, require_consent
+from palm_data.registration.measured import frame_targets, registration_inputs
 from palm_data.registration.parameters import HandFit
 from palm_data.registration.stages import check_start, fit_shape
 from palm_data.registration.targets import FrameTarget
@@ -42,8 +42,7 @@ def make_hand_shape(subject_id: SubjectId, workspace: Workspace, settings: Setti
             hand model's file is not one.
         StoreError: if an earlier stage has not finished.
     """
-    index = load_index(workspace, subject_id)
-    require_consent(index)
+    index = granted_index(workspace, subject_id)
     model = load_hand_model(settings.hand_model)
     return workspace.run_stage(
         STAGE,

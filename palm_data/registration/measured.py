@@ -4,31 +4,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from palm_data.calibration.cameras import CAMERAS_FILE, load_cameras
+from palm_data.calibration.cameras import cameras_digest, load_cameras
 from palm_data.camera.pinhole import undistorted
 from palm_data.maps.captured import read_surface
 from palm_data.registration.targets import FrameTarget
 from palm_data.store.workspace import Workspace
 from palm_data.triangulation.keypoints import detections, joints, load_keypoints_2d, load_keypoints_3d
 from schemas.camera import Camera
-from schemas.capture import CaptureIndex, CaptureRecord, Consent
-from schemas.errors import ConsentError
+from schemas.capture import CaptureIndex, CaptureRecord
 from schemas.ids import is_colour_camera
 from schemas.settings import Settings
 
 _LABELS = ("keypoints_2d", "keypoints_3d")
-
-
-def require_consent(index: CaptureIndex) -> None:
-    """Refuse to work on somebody who has not agreed to it.
-
-    Raises:
-        ConsentError: if the subject has not granted consent.
-    """
-    if index.subject.consent is not Consent.GRANTED:
-        raise ConsentError(
-            f"subject {index.subject.subject_id}: consent: expected granted, found {index.subject.consent}."
-        )
 
 
 def registration_inputs(index: CaptureIndex, workspace: Workspace, *stages: str) -> dict[str, str]:
@@ -39,9 +26,7 @@ def registration_inputs(index: CaptureIndex, workspace: Workspace, *stages: str)
     """
     subject_id = index.subject.subject_id
     inputs = {stage: workspace.require(stage, subject_id).digest for stage in ("capture_index", *_LABELS, *stages)}
-    calibration = workspace.require("calibration", index.session.calibration_id)
-    (cameras,) = (item.sha256 for item in calibration.outputs if item.path == CAMERAS_FILE)
-    return {**inputs, "cameras": cameras}
+    return {**inputs, "cameras": cameras_digest(workspace, index.session.calibration_id)}
 
 
 def view_cameras(index: CaptureIndex, workspace: Workspace) -> list[Camera]:

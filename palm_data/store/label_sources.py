@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from palm_data.calibration.cameras import CAMERAS_FILE, colour_cameras, load_cameras
+from palm_data.calibration.cameras import cameras_digest, colour_cameras, load_cameras
 from palm_data.hand.fits import HAND_POSE, HANDS_FILE, load_convention
 from palm_data.hand.model import SHIPPED_MODEL
 from palm_data.store.arrays import open_array, open_group
@@ -128,8 +128,6 @@ def load_label_sources(index: CaptureIndex, workspace: Workspace) -> LabelSource
 
 def _given(index: CaptureIndex, workspace: Workspace, settings: Settings) -> dict[str, Sha256]:
     """Digests of the inputs that are not a stage of the subject."""
-    calibration = workspace.require("calibration", index.session.calibration_id)
-    (cameras,) = (item.sha256 for item in calibration.outputs if item.path == CAMERAS_FILE)
     source = SHIPPED_MODEL if settings.hand_model is None else settings.hand_model
     try:
         model = file_sha256(source)
@@ -138,7 +136,7 @@ def _given(index: CaptureIndex, workspace: Workspace, settings: Settings) -> dic
             f"settings: hand_model: expected a readable file, found {error.strerror}: {source}. "
             "Make one with: palm mano import."
         ) from error
-    return {"cameras": cameras, "hand_model": model}
+    return {"cameras": cameras_digest(workspace, index.session.calibration_id), "hand_model": model}
 
 
 def _other_settings(record: StageRecord, settings: Settings) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from palm_data.capture.index import load_index
+from palm_data.capture.index import usable_index
 from palm_data.report.pictures import write_png
 from palm_data.store.arrays import create_group
 from palm_data.store.atomic import write_bytes
@@ -24,8 +24,8 @@ from palm_data.store.label_tables import CONVENTION_FILE, LABEL_MODELS, conventi
 from palm_data.store.objects import DAMAGED_WORKSPACE, check_file, place
 from palm_data.store.tables import write_rows
 from palm_data.store.workspace import StageReport, Workspace
-from schemas.capture import CaptureIndex, Consent
-from schemas.errors import BadInputError, ConsentError, IntegrityError, StoreError
+from schemas.capture import CaptureIndex
+from schemas.errors import IntegrityError, StoreError
 from schemas.ids import SubjectId
 from schemas.settings import Settings
 
@@ -45,11 +45,7 @@ def build_subject_labels(subject_id: SubjectId, workspace: Workspace, settings: 
             before it or with other settings, or does not fit the captures.
         IntegrityError: if a file of an earlier stage is damaged.
     """
-    index = load_index(workspace, subject_id)
-    if index.subject.consent is not Consent.GRANTED:
-        raise ConsentError(f"subject {subject_id}: consent: expected granted, found {index.subject.consent}.")
-    if not index.captures:
-        raise BadInputError(subject_id, field="captures", expected="at least one usable capture", found=0)
+    index = usable_index(workspace, subject_id)
     inputs = label_inputs(index, workspace, settings)
     stale = list(stale_sources(index, workspace, settings))
     if stale:

@@ -19,7 +19,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from palm_data.camera.pinhole import undistort_image, undistortion_maps
-from palm_data.capture.index import load_index
+from palm_data.capture.index import usable_index
 from palm_data.maps.captured import read_view_image
 from palm_data.report.pictures import contact_sheet, draw_contours, write_png
 from palm_data.store.arrays import create_group, create_image_array, open_array, open_group, write_frame
@@ -30,8 +30,8 @@ from palm_data.store.scans import ScanSize, write_scans
 from palm_data.store.sources import TIER, ShardSources, load_sources, shard_inputs
 from palm_data.store.tables import write_rows
 from palm_data.store.workspace import StageReport, Workspace
-from schemas.capture import CaptureIndex, Consent
-from schemas.errors import BadInputError, ConsentError, StoreError
+from schemas.capture import CaptureIndex
+from schemas.errors import StoreError
 from schemas.ids import SubjectId
 from schemas.release import CameraRow, CaptureRow, ImageRow
 from schemas.settings import Settings
@@ -51,11 +51,7 @@ def build_subject_shard(subject_id: SubjectId, workspace: Workspace, settings: S
         BadInputError: if the subject has no capture, or a raw file is not the one that was ingested.
         StoreError: if an earlier stage has not finished, or its output does not fit.
     """
-    index = load_index(workspace, subject_id)
-    if index.subject.consent is not Consent.GRANTED:
-        raise ConsentError(f"subject {subject_id}: consent: expected granted, found {index.subject.consent}.")
-    if not index.captures:
-        raise BadInputError(subject_id, field="captures", expected="at least one usable capture", found=0)
+    index = usable_index(workspace, subject_id)
     return workspace.run_stage(
         STAGE,
         subject_id,

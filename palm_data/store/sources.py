@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from palm_data.calibration.cameras import CAMERAS_FILE, colour_cameras, load_cameras
+from palm_data.calibration.cameras import cameras_digest, colour_cameras, load_cameras
 from palm_data.capture.raw_files import read_bounded
 from palm_data.maps.views import ViewRow, load_views
 from palm_data.store.arrays import open_array, open_group
@@ -47,11 +47,9 @@ def shard_inputs(index: CaptureIndex, workspace: Workspace) -> dict[str, str]:
     Raises:
         StoreError: if a stage has not finished.
     """
-    calibration = workspace.require("calibration", index.session.calibration_id)
-    (cameras,) = (item.sha256 for item in calibration.outputs if item.path == CAMERAS_FILE)
     return {
         "capture_index": workspace.require("capture_index", index.subject.subject_id).digest,
-        "cameras": cameras,
+        "cameras": cameras_digest(workspace, index.session.calibration_id),
         "scan_maps": workspace.require("scan_maps", index.subject.subject_id).digest,
     }
 

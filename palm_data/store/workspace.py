@@ -61,6 +61,17 @@ class StageRecord(BaseModel):
         """Digest of the output's content alone: what a later stage names as its input."""
         return _digest([[item.path, item.bytes, item.sha256] for item in self.outputs])
 
+    def digest_of(self, path: str) -> Sha256:
+        """Digest of one file of the output, for a later stage that needs no other.
+
+        Raises:
+            StoreError: if the output has no such file.
+        """
+        for item in self.outputs:
+            if item.path == path:
+                return item.sha256
+        raise StoreError(f"{self.stage}/{self.key}: expected {path} in its output, found none. Materialize it again.")
+
 
 def _digest(value: object) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from palm_data.calibration.cameras import CAMERAS_FILE, load_cameras
-from palm_data.capture.index import load_index
+from palm_data.calibration.cameras import cameras_digest, load_cameras
+from palm_data.capture.index import granted_index
 from palm_data.report.pictures import write_png
 from palm_data.store.atomic import write_bytes
 from palm_data.store.tables import write_rows
@@ -31,8 +31,7 @@ from palm_data.triangulation.plausible import implausible
 from palm_data.triangulation.robust import Observations, Triangulation, TriangulationSettings, triangulate
 from schemas.annotation import Keypoint3DRow
 from schemas.camera import Camera
-from schemas.capture import CaptureIndex, Consent
-from schemas.errors import ConsentError
+from schemas.capture import CaptureIndex
 from schemas.hand import JOINT_NAMES
 from schemas.ids import SubjectId, is_colour_camera
 from schemas.settings import Keypoints3DSettings, Settings
@@ -49,11 +48,7 @@ def triangulate_subject(subject_id: SubjectId, workspace: Workspace, settings: S
         ConsentError: if the subject has not granted consent.
         StoreError: if an earlier stage has not finished.
     """
-    index = load_index(workspace, subject_id)
-    if index.subject.consent is not Consent.GRANTED:
-        raise ConsentError(f"subject {subject_id}: consent: expected granted, found {index.subject.consent}.")
-    calibration = workspace.require("calibration", index.session.calibration_id)
-    (cameras_digest,) = (item.sha256 for item in calibration.outputs if item.path == CAMERAS_FILE)
+    index = granted_index(workspace, subject_id)
     return workspace.run_stage(
         KEYPOINTS_3D,
         subject_id,
@@ -61,7 +56,7 @@ def triangulate_subject(subject_id: SubjectId, workspace: Workspace, settings: S
         settings=settings.keypoints_3d.model_dump(mode="json"),
         inputs={
             "capture_index": workspace.require("capture_index", subject_id).digest,
-            "cameras": cameras_digest,
+            "cameras": cameras_digest(workspace, index.session.calibration_id),
             "keypoints_2d": workspace.require(KEYPOINTS_2D, subject_id).digest,
         },
         work=lambda folder: _triangulate(folder, index, workspace, settings),

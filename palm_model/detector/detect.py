@@ -10,7 +10,8 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import nn
 
-from palm_data.calibration.cameras import CAMERAS_FILE, load_cameras
+from palm_data.calibration.cameras import cameras_digest, load_cameras
+from palm_data.capture.index import usable_index
 from palm_data.report.pictures import contact_sheet, write_png
 from palm_data.report.skeletons import draw_skeleton
 from palm_data.store.atomic import write_bytes
@@ -20,11 +21,10 @@ from palm_data.triangulation.keypoints import KEYPOINTS_2D, KEYPOINTS_2D_FILE
 from palm_model.detector.checkpoint import checkpoint_sha256, current_checkpoint, load_checkpoint
 from palm_model.detector.crops import CropBox, cut_crop
 from palm_model.detector.validation import detect_crops
-from palm_model.detector.views import View, ViewReader, granted_index
+from palm_model.detector.views import View, ViewReader
 from schemas.annotation import Keypoint2DRow
 from schemas.camera import Camera
 from schemas.capture import CaptureIndex, CaptureRecord
-from schemas.errors import BadInputError
 from schemas.ids import CameraId, SubjectId, is_colour_camera
 from schemas.settings import Settings
 
@@ -57,11 +57,7 @@ def detect_subject(subject_id: SubjectId, workspace: Workspace, settings: Settin
         IntegrityError: if the detector's file is damaged.
         StoreError: if an earlier stage has not finished.
     """
-    index = granted_index(workspace, subject_id)
-    if not index.captures:
-        raise BadInputError(subject_id, field="captures", expected="at least one usable capture", found=0)
-    calibration = workspace.require("calibration", index.session.calibration_id)
-    (cameras_digest,) = (item.sha256 for item in calibration.outputs if item.path == CAMERAS_FILE)
+    index = usable_index(workspace, subject_id)
     checkpoint = current_checkpoint(workspace, settings)
     used = settings.detector.model_dump(mode="json", include={"input_px", "crop_margin", "reach_m", "sigma_px", "mono"})
     return workspace.run_stage(
@@ -71,7 +67,7 @@ def detect_subject(subject_id: SubjectId, workspace: Workspace, settings: Settin
         settings=used,
         inputs={
             "capture_index": workspace.require("capture_index", subject_id).digest,
-            "cameras": cameras_digest,
+            "cameras": cameras_digest(workspace, index.session.calibration_id),
             "detector": checkpoint_sha256(checkpoint),
         },
         work=lambda folder: _detect(

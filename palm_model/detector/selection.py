@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from palm_data.calibration.cameras import load_cameras
 from palm_data.camera.pinhole import project, undistorted
+from palm_data.capture.index import granted_index
 from palm_data.store.workspace import Workspace
 from palm_data.triangulation.keypoints import Detections, detections, joints, load_keypoints_2d, load_keypoints_3d
-from palm_model.detector.views import granted_index
 from schemas.camera import Camera
 from schemas.ids import CameraId, SubjectId
 

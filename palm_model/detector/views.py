@@ -7,14 +7,11 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from palm_data.camera.pinhole import undistort_image, undistortion_maps
-from palm_data.capture.index import load_index
 from palm_data.maps.captured import read_surface, read_view_image
-from palm_data.store.workspace import Workspace
 from palm_model.detector.crops import CropBox, hand_vertices, scan_box
 from schemas.camera import Camera
-from schemas.capture import CaptureIndex, CaptureRecord, Consent, ImageRecord
-from schemas.errors import ConsentError
-from schemas.ids import CameraId, SubjectId
+from schemas.capture import CaptureRecord, ImageRecord
+from schemas.ids import CameraId
 from schemas.settings import Settings
 
 
@@ -59,16 +56,3 @@ class ViewReader:
             self._maps[camera.camera_id] = undistortion_maps(camera)
         image = read_view_image(record, camera, self._settings)
         return undistort_image(image, camera, self._maps[camera.camera_id])
-
-
-def granted_index(workspace: Workspace, subject_id: SubjectId) -> CaptureIndex:
-    """The subject's index.
-
-    Raises:
-        ConsentError: if the subject has not granted consent.
-        StoreError: if the subject has not been ingested.
-    """
-    index = load_index(workspace, subject_id)
-    if index.subject.consent is not Consent.GRANTED:
-        raise ConsentError(f"subject {subject_id}: consent: expected granted, found {index.subject.consent}.")
-    return index
