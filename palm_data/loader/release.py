@@ -1,9 +1,10 @@
 """Opening a release: a sequence of captures, with the tables they come from."""
 
+import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +18,11 @@ from schemas.arrow import table_to_rows
 from schemas.camera import Camera
 from schemas.errors import StoreError
 from schemas.hand import HandConvention
-from schemas.ids import SubjectId, VersionId
+from schemas.ids import CameraId, Sha256, SubjectId, VersionId
 from schemas.release import CameraRow, CaptureRow, ImageRow, Manifest, SplitName, SplitRow, SubjectRow
+
+if TYPE_CHECKING:
+    from palm_data.loader.torch_dataset import TorchDataset
 
 
 def open_release(
@@ -111,7 +115,7 @@ class Release(Sequence[Sample]):
     @cached_property
     def subject_ids(self) -> tuple[SubjectId, ...]:
         """The subjects whose captures are here, sorted."""
-        return tuple(sorted(pc.unique(self._captures["subject_id"]).to_pylist()))
+        return tuple(sorted(pc.unique(self.captures["subject_id"]).to_pylist()))
 
     @property
     def subjects(self) -> tuple[SubjectRow, ...]:
@@ -124,7 +128,7 @@ class Release(Sequence[Sample]):
         Raises:
             StoreError: if it is not among the captures here; says which frames are.
         """
-        theirs = self._captures.filter(pc.field("subject_id") == subject_id)
+        theirs = self.captures.filter(pc.field("subject_id") == subject_id)
         rows = theirs.filter(pc.field("frame") == frame)
         if not rows.num_rows:
             known = ", ".join(map(str, theirs["frame"].to_pylist())) or "none"
@@ -167,6 +171,80 @@ class Release(Sequence[Sample]):
             selected = selected[self.tables.matching(where)[selected]]
         return Release(self.tables, selected)
 
+    def digest(self) -> Sha256:
+        """SHA-256 of which captures of which version these are."""
+        rows = self._selected.astype("<i8").tobytes()
+        return hashlib.sha256(bytes.fromhex(self.manifest.merkle_root) + rows).hexdigest()
+
+    def torch(
+        self,
+        fields: Collection[str] = ("rgb", "mask", "camera"),
+        *,
+        per: Literal["view", "capture"] = "view",
+        cameras: Collection[CameraId] | None = None,
+        absent: bool = False,
+    ) -> "TorchDataset":
+        """A map-style dataset of views, or of captures with their views stacked; `docs/loader.md` lists the fields.
+
+        Args:
+            cameras: only these cameras' views; all by default.
+            absent: views too whose image the rig did not deliver (captures say which are `present`).
+
+        Raises:
+            StoreError: if a field or camera is not known, or a field needs labels and the version has none.
+        """
+        from palm_data.loader.torch_dataset import TorchDataset  # torch is loaded when it is asked for
+        from palm_data.loader.wholes import WholeCaptures, WholeViews
+
+        if per == "view":
+            return TorchDataset(WholeViews(self, fields, cameras=cameras, absent=absent))
+        if per == "capture":
+            return TorchDataset(WholeCaptures(self, fields, cameras=cameras))
+        raise StoreError(f"per: expected view or capture, found {per!r}.")
+
+    def patches(
+        self,
+        size: int = 128,
+        *,
+        per_view: int = 1,
+        fields: Collection[str] = ("rgb", "mask", "camera"),
+        region: str = "mask",
+        cameras: Collection[CameraId] | None = None,
+        seed: int = 0,
+    ) -> "TorchDataset":
+        """A dataset of square pieces of views, drawn within the box of what is seen; only their tiles are read.
+
+        Raises:
+            StoreError: as `palm_data.loader.patches.Patches` does.
+        """
+        from palm_data.loader.patches import Patches
+        from palm_data.loader.torch_dataset import TorchDataset
+
+        patches = Patches(self, size, fields, per_view=per_view, region=region, cameras=cameras)
+        return TorchDataset(patches, seed=seed)
+
+    def rays(
+        self,
+        count: int = 1024,
+        *,
+        per_view: int = 1,
+        fields: Collection[str] = ("rgb", "mask", "normal", "depth"),
+        normals: Literal["world", "camera"] = "world",
+        region: str = "mask",
+        cameras: Collection[CameraId] | None = None,
+        seed: int = 0,
+    ) -> "TorchDataset":
+        """A dataset of rays through pixel centres, uniform over what is seen of the hand, in the world.
+
+        Raises:
+            StoreError: as `palm_data.loader.rays.Rays` does.
+        """
+        from palm_data.loader.rays import Rays
+        from palm_data.loader.torch_dataset import TorchDataset
+
+        rays = Rays(self, count, fields, per_view=per_view, normals=normals, region=region, cameras=cameras)
+        return TorchDataset(rays, seed=seed)
+
     def person(self, subject_id: SubjectId) -> SubjectRow:
         """What is known of a subject, in bands."""
         return self.tables.rows("subjects", SubjectRow, subject_id)[0]
@@ -191,5 +269,6 @@ class Release(Sequence[Sample]):
         return self._shards[subject_id]
 
     @property
-    def _captures(self) -> pa.Table:
+    def captures(self) -> pa.Table:
+        """The rows of the captures table that are here, in their order."""
         return self.tables["captures"].take(pa.array(self._selected))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palm_data.loader.labels import CaptureLabels, Hand, Keypoints
+from palm_data.loader.pixels import Pixels
 from palm_data.loader.shards import Shard
-from palm_data.loader.tables import Tables
+from palm_data.loader.window import Window, windowed
 from schemas.camera import Camera
 from schemas.errors import StoreError
 from schemas.ids import CameraId, Slug, SubjectId
@@ -17,9 +18,6 @@ from schemas.release import CaptureRow, ImageRow, SplitName, SubjectRow
 
 if TYPE_CHECKING:
     from palm_data.loader.release import Release
-
-TIER = "full"
-_NORMAL_STEPS = np.float32(32767.0)
 
 
 @dataclass(frozen=True)
@@ -38,39 +36,21 @@ class Scan:
     """(h, w, 3) uint8, sRGB; None if the scan has none."""
 
 
-class Pixels:
-    """One capture's stored arrays, of all views or of one."""
-
-    def __init__(self, tables: Tables, shard: Shard, row: int) -> None:
-        self._tables, self._shard, self._row = tables, shard, row
-
-    def stored(self, name: str, view: int | None = None) -> np.ndarray:
-        """The values of an array as they are stored."""
-        return self._shard.frame(f"{name}/{TIER}", self._row, view)
-
-    def label(self, name: str, view: int | None = None) -> np.ndarray:
-        """As `stored`, of an array of labels.
-
-        Raises:
-            StoreError: if the version has no labels.
-        """
-        if not self._tables.labelled:
-            raise self._tables.no_labels(name)
-        return self.stored(name, view)
-
-    @property
-    def depth_unit(self) -> np.float32:
-        """Metres of one step of the stored depth."""
-        return np.float32(self._shard.attributes(f"depth/{TIER}")["unit_mm"] / 1000.0)
-
-
 class View:
     """One camera's image, maps and detections in one capture. Only this view's tiles are read, each array once."""
 
-    def __init__(self, pixels: Pixels, labels: CaptureLabels, camera: Camera, image: ImageRow) -> None:
+    def __init__(
+        self,
+        pixels: Pixels,
+        labels: CaptureLabels,
+        camera: Camera,
+        image: ImageRow,
+        window: Window | None = None,
+    ) -> None:
         self._pixels, self._labels, self._image = pixels, labels, image
+        self._window = window
         self.camera = camera
-        """The camera of the undistorted image."""
+        """The camera of the undistorted image, or of the window of it."""
 
     def __repr__(self) -> str:
         return f"View({self.camera_id}, {self.camera.width}×{self.camera.height}, present={self.present})"
@@ -88,42 +68,70 @@ class View:
     @cached_property
     def rgb(self) -> np.ndarray:
         """(height, width, 3) uint8, sRGB, undistorted."""
-        return self._pixels.stored("rgb", self._image.view_index)
+        return self._values("rgb")
 
     @cached_property
     def mask(self) -> np.ndarray:
         """(height, width) bool: where the scan is seen."""
-        return self._pixels.stored("mask", self._image.view_index) != 0
+        return self._values("mask")
 
     @cached_property
     def depth(self) -> np.ndarray:
         """(height, width) float32: metres along the camera's z, 0 = none."""
-        return self._pixels.stored("depth", self._image.view_index) * self._pixels.depth_unit
+        return self._values("depth")
 
     @cached_property
     def normal(self) -> np.ndarray:
         """(height, width, 3) float32: unit normals in camera axes (x right, y down, z forward), 0 = none."""
-        return self._pixels.stored("normal", self._image.view_index) / _NORMAL_STEPS
+        return self._values("normal")
 
     @cached_property
     def hand_mask(self) -> np.ndarray:
         """(height, width) bool: where the fitted hand is seen; nowhere if none could be fitted."""
-        return self._pixels.label("hand_mask", self._image.view_index) != 0
+        return self._values("hand_mask")
 
     @cached_property
     def training_mask(self) -> np.ndarray:
         """(height, width) bool: the scan near the fitted hand, and the hand's core; nowhere without a hand."""
-        return self._pixels.label("training_mask", self._image.view_index) != 0
+        return self._values("training_mask")
 
     @property
     def keypoints_px(self) -> np.ndarray:
         """(21, 2) float64: the joints as detected in this image, px, integers at pixel corners; NaN = not detected."""
-        return self._labels.detections(self.camera_id)[0]
+        points_px = self._labels.detections(self.camera_id)[0]
+        return points_px if self._window is None else points_px - self._window[:2]
 
     @property
     def keypoint_confidence(self) -> np.ndarray:
         """(21,) float64: how sure each detection is, from 0 to 1; 0 = not detected."""
         return self._labels.detections(self.camera_id)[1]
+
+    def window(self, x: int, y: int, width: int, height: int) -> "View":
+        """A part of this view as a view of its own: only the tiles it touches are read; camera and joints are moved.
+
+        Raises:
+            StoreError: if a part of it lies outside this view.
+        """
+        window = Window(x, y, width, height)
+        window.check_inside(self.camera.width, self.camera.height)
+        absolute = window if self._window is None else window.moved(self._window.x, self._window.y)
+        return View(self._pixels, self._labels, windowed(self.camera, window), self._image, absolute)
+
+    def at(self, name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """The values of an array (`rgb`, `depth`, …) at pixels (columns x, rows y); the tiles of their box are read.
+
+        Raises:
+            StoreError: if there are no pixels, or one lies outside this view.
+        """
+        if not len(x):
+            raise StoreError(f"{self}: {name}: expected pixels, found none.")
+        left, top = int(x.min()), int(y.min())
+        part = self.window(left, top, int(x.max()) - left + 1, int(y.max()) - top + 1)
+        stored = self._pixels.stored(name, self._image.view_index, part._window)
+        return self._pixels.decoded(name, stored[y - top, x - left])
+
+    def _values(self, name: str) -> np.ndarray:
+        return self._pixels.values(name, self._image.view_index, self._window)
 
 
 class Sample:
@@ -188,32 +196,32 @@ class Sample:
     @cached_property
     def rgb(self) -> np.ndarray:
         """(views, height, width, 3) uint8, sRGB, undistorted; zero where an image is missing."""
-        return self._pixels.stored("rgb")
+        return self._pixels.values("rgb")
 
     @cached_property
     def mask(self) -> np.ndarray:
         """(views, height, width) bool: where the scan is seen."""
-        return self._pixels.stored("mask") != 0
+        return self._pixels.values("mask")
 
     @cached_property
     def depth(self) -> np.ndarray:
         """(views, height, width) float32: metres along each camera's z, 0 = none."""
-        return self._pixels.stored("depth") * self._pixels.depth_unit
+        return self._pixels.values("depth")
 
     @cached_property
     def normal(self) -> np.ndarray:
         """(views, height, width, 3) float32: unit normals in each camera's axes, 0 = none."""
-        return self._pixels.stored("normal") / _NORMAL_STEPS
+        return self._pixels.values("normal")
 
     @cached_property
     def hand_mask(self) -> np.ndarray:
         """(views, height, width) bool: where the fitted hand is seen; nowhere if none could be fitted."""
-        return self._pixels.label("hand_mask") != 0
+        return self._pixels.values("hand_mask")
 
     @cached_property
     def training_mask(self) -> np.ndarray:
         """(views, height, width) bool: the scan near the fitted hand, and the hand's core; nowhere without a hand."""
-        return self._pixels.label("training_mask") != 0
+        return self._pixels.values("training_mask")
 
     @property
     def keypoints(self) -> Keypoints:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from palm_data.loader.window import Window
 from palm_data.store.arrays import frame_file
 from palm_data.store.objects import check_file
 from schemas.errors import IntegrityError
@@ -45,15 +46,22 @@ class Shard:
         """
         return dict(self._array(name).attrs)
 
-    def frame(self, name: str, row: int, view: int | None = None) -> np.ndarray:
+    def frame(self, name: str, row: int, view: int | None = None, window: Window | None = None) -> np.ndarray:
         """One capture's pixels (view, y, x[, channel]), or one view's (y, x[, channel]), of which only it is read.
 
+        Of a window, only the tiles that it touches are read, and verified.
+
         Raises:
+            StoreError: if the window is not inside the image.
             IntegrityError: if the shard object is missing, truncated or damaged; names it.
         """
         array = self._array(name)
         self._check_object(file := frame_file(name, row, array.ndim))
-        return self._read(array, row if view is None else (row, view), file)
+        views: int | slice = slice(None) if view is None else view
+        if window is None:
+            return self._read(array, (row, views), file)
+        window.check_inside(width=array.shape[3], height=array.shape[2])
+        return self._read(array, (row, views, *window.slices), file)
 
     def rows(self, name: str, start: int, stop: int) -> np.ndarray:
         """Rows [start, stop) of a table of rows.

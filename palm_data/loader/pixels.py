@@ -1,0 +1,49 @@
+"""One capture's arrays: from what is stored to what a consumer sees."""
+
+import numpy as np
+
+from palm_data.loader.shards import Shard
+from palm_data.loader.tables import Tables
+from palm_data.loader.window import Window
+from palm_data.store.label_tables import LABEL_ARRAYS
+
+TIER = "full"
+_NORMAL_STEPS = np.float32(32767.0)
+
+
+class Pixels:
+    """One capture's stored arrays, of all views or of one."""
+
+    def __init__(self, tables: Tables, shard: Shard, row: int) -> None:
+        self._tables, self._shard, self._row = tables, shard, row
+
+    def stored(self, name: str, view: int | None = None, window: Window | None = None) -> np.ndarray:
+        """The values of an array as they are stored; of a window, only the tiles that it touches are read.
+
+        Raises:
+            StoreError: if it is an array of labels and the version has none, or the window is not inside the image.
+        """
+        if name in LABEL_ARRAYS and not self._tables.labelled:
+            raise self._tables.no_labels(name)
+        return self._shard.frame(f"{name}/{TIER}", self._row, view, window)
+
+    def decoded(self, name: str, stored: np.ndarray) -> np.ndarray:
+        """Stored values as a consumer sees them: masks bool, depth in metres, normals of unit length."""
+        if name == "depth":
+            return stored * self.depth_unit
+        if name == "normal":
+            return stored / _NORMAL_STEPS
+        return stored if name == "rgb" else stored != 0
+
+    def values(self, name: str, view: int | None = None, window: Window | None = None) -> np.ndarray:
+        """An array as a consumer sees it.
+
+        Raises:
+            StoreError: as `stored` does.
+        """
+        return self.decoded(name, self.stored(name, view, window))
+
+    @property
+    def depth_unit(self) -> np.float32:
+        """Metres of one step of the stored depth."""
+        return np.float32(self._shard.attributes(f"depth/{TIER}")["unit_mm"] / 1000.0)
