@@ -24,8 +24,11 @@ class Source(Protocol):
     """Samples as plain arrays, drawn with a generator that is the sample's own."""
 
     release: "Release"
-    identity: tuple[object, ...]
-    """What is drawn, and how."""
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What is drawn, and how."""
+        ...
 
     def __len__(self) -> int: ...
 
