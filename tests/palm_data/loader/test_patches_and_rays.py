@@ -1,5 +1,6 @@
 """Pieces of views and rays through them, against the whole views that they come from."""
 
+import pickle
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 import palm_data
 from palm_data.camera.pinhole import pixel_rays, project
+from palm_data.loader import region
 from palm_data.loader.patches import patch_window
 from palm_data.loader.rays import camera_directions
 from palm_data.loader.release import Release
@@ -113,9 +115,9 @@ def test_a_patch_reads_the_tiles_it_touches_only(seen_folder: Path) -> None:
     assert 0 < touched < 60
 
 
-@pytest.mark.parametrize("region", ["mask", "hand_mask", "training_mask"])
-def test_rays_go_through_pixels_of_the_region_with_the_values_there(seen_release: Release, region: str) -> None:
-    dataset = seen_release.rays(6, fields=PIXELS, normals="camera", region=region, seed=2)
+@pytest.mark.parametrize("where", ["mask", "hand_mask", "training_mask"])
+def test_rays_go_through_pixels_of_the_region_with_the_values_there(seen_release: Release, where: str) -> None:
+    dataset = seen_release.rays(6, fields=PIXELS, normals="camera", region=where, seed=2)
     for at in range(len(dataset)):
         found = dataset[at]
         view = whole_view(seen_release, found)
@@ -124,7 +126,7 @@ def test_rays_go_through_pixels_of_the_region_with_the_values_there(seen_release
         assert len({*zip(x.tolist(), y.tolist(), strict=True)}) == 6
         for name in PIXELS:
             assert torch.equal(found[name], torch.from_numpy(getattr(view, name)[y, x]))
-        assert found[region].all()
+        assert found[where].all()
 
 
 def test_rays_are_those_of_the_pinhole(seen_release: Release) -> None:
@@ -199,6 +201,22 @@ def test_a_view_whose_region_is_empty_is_named(seen_release: Release, monkeypatc
     monkeypatch.setattr(View, "hand_mask", np.zeros((10, 13), dtype=bool))
     with pytest.raises(StoreError, match="subject 0001, frame 1, MCU_01: hand_mask: expected pixels, found none"):
         seen_release.rays(3, region="hand_mask")[0]
+
+
+def test_a_bounded_number_of_boxes_is_remembered(seen_release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [seen_release.patches(4)[at]["corner_px"].tolist() for at in range(12)]
+    monkeypatch.setattr(region, "_KEPT_BOXES", 2)
+    dataset = seen_release.patches(4)
+    assert [dataset[at]["corner_px"].tolist() for at in range(12)] == expected
+    assert len(dataset._source._regions._boxes) == 2  # type: ignore[attr-defined]
+
+
+def test_a_dataset_that_was_read_from_travels_between_processes(seen_release: Release) -> None:
+    for dataset in (seen_release.patches(4), seen_release.rays(5)):
+        expected = [dataset[at]["mask"] for at in range(3)]
+        content = pickle.dumps(dataset)
+        assert len(content) < 60_000
+        assert all(torch.equal(pickle.loads(content)[at]["mask"], one) for at, one in enumerate(expected))
 
 
 def test_what_cannot_be_drawn_is_told(seen_release: Release, bare_release: Release) -> None:

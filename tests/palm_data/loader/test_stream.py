@@ -2,6 +2,7 @@
 
 import json
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 import palm_data
 from palm_data.loader.release import Release
 from palm_data.loader.stream import Stream
-from schemas.errors import StoreError
+from schemas.errors import IntegrityError, StoreError
 from tests.palm_data.store.tiny import Tiny
 
 pytestmark = [
@@ -172,6 +173,16 @@ def test_ranks_are_those_of_a_running_process_group(seen_release: Release, monke
     assert epochs(stream(seen_release)) == expected
     with pytest.raises(StoreError, match="rank, ranks: expected both or neither, found 1 and None"):
         stream(seen_release, rank=1)
+
+
+def test_damage_found_by_a_worker_is_told_as_such(seen_folder: Path) -> None:
+    path = seen_folder / "shards/0002.zarr/mask/full/c/1/0/0/0"
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    loader = palm_data.open_release(seen_folder).torch(fields=["mask"], per="capture").stream().loader(1)
+    with pytest.raises(IntegrityError, match=r"0002\.zarr/mask/full/c/1/0/0/0"):
+        list(loader)
 
 
 def test_nothing_to_stream_is_told(seen_release: Release) -> None:
