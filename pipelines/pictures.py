@@ -15,14 +15,14 @@ from schemas.errors import IntegrityError
 if TYPE_CHECKING:
     from numpy import ndarray
 
-_LONGEST_PX = 1280
+_LONGEST_PX = 1150
 _JPEG_QUALITY = 80
 _COLUMNS = 3
 _TILE_PX = 400
 
 
 def embedded(picture: Path, title: str) -> dg.MetadataValue:
-    """The picture, at most 1280 px long, as Markdown that holds its own bytes.
+    """The picture, at most 1150 px long, as Markdown that holds its own bytes.
 
     Raises:
         IntegrityError: if the file is not an image.

@@ -17,7 +17,10 @@ from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
 from pipelines.cli.ui import HOST, start, stop, wait_until_up
 from schemas.settings import Settings, load_settings
 
-ASSETS = ("raw_session", "capture_index", "calibration", "scan_maps", "subject_shard", "release")
+ASSETS = (
+    "raw_session", "capture_index", "calibration", "scan_maps", "subject_shard",
+    "detector", "keypoints_2d", "keypoints_3d", "hand_shape", "hand_pose", "hand_maps", "quality", "subject_labels", "release",
+)  # fmt: skip
 _ARGUMENTS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -91,7 +94,7 @@ def enlarge_graph(browser: Browser) -> None:
     """Draw the graph anew in a window so wide that nodes show their details."""
     page = browser.page
     page.get_by_text("Hide navigation").click()
-    page.set_viewport_size({"width": 2300, "height": 860})
+    page.set_viewport_size({"width": 2300, "height": 1500})
     page.reload(wait_until="domcontentloaded")
     expect(page.get_by_text("subject_shard", exact=True).first).to_be_visible()
 
@@ -112,8 +115,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--workspace", type=Path, default=None)
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
-    parser.add_argument("--asset", default="scan_maps")
-    parser.add_argument("--subject", default="0001")
+    parser.add_argument("--asset", default="hand_pose")
+    parser.add_argument("--subject", default="0003")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     with dagster_page(load_settings(workspace=arguments.workspace)) as browser:
