@@ -1,0 +1,81 @@
+"""Reading a version's files, wherever they lie: in a folder, an object store, behind a web server or in a cache.
+
+Everything that reads a release reads it through `Files`, by paths relative to the version with forward slashes, so
+that there is one way to do so for all places.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+
+class Files(Protocol):
+    """The files below one place. May be sent to other processes."""
+
+    @property
+    def name(self) -> str:
+        """The place as a person would type it, for messages: a path or a URL."""
+
+    def read(self, path: str) -> bytes:
+        """A whole file.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            OSError: if it cannot be read.
+        """
+
+    def read_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Parts of a file, each given as (start, length) in bytes; a part past the end comes back shorter.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            OSError: if it cannot be read.
+        """
+
+    def size(self, path: str) -> int | None:
+        """Bytes of a file; None if there is none (a folder or a link is none).
+
+        Raises:
+            OSError: if that cannot be found out.
+        """
+
+    def paths(self) -> Iterator[str]:
+        """Every file, in no order; links are named and not followed."""
+
+
+class LocalFiles:
+    """The files of a folder."""
+
+    def __init__(self, root: Path) -> None:
+        """Take the folder; it is not looked at yet."""
+        self.root = root
+
+    @property
+    def name(self) -> str:
+        """The folder."""
+        return str(self.root)
+
+    def read(self, path: str) -> bytes:
+        """A whole file."""
+        return (self.root / path).read_bytes()
+
+    def read_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Parts of a file, each given as (start, length) in bytes."""
+        descriptor = os.open(self.root / path, os.O_RDONLY)
+        try:
+            return [os.pread(descriptor, length, start) for start, length in ranges]
+        finally:
+            os.close(descriptor)
+
+    def size(self, path: str) -> int | None:
+        """Bytes of a file; None if there is none."""
+        place = self.root / path
+        return place.stat().st_size if place.is_file() and not place.is_symlink() else None
+
+    def paths(self) -> Iterator[str]:
+        """Every file and link below the folder."""
+        for parent, folders, names in os.walk(self.root):
+            links = [name for name in folders if (Path(parent) / name).is_symlink()]
+            for name in (*names, *links):
+                yield (Path(parent) / name).relative_to(self.root).as_posix()
