@@ -68,7 +68,7 @@ def capture_fields(sample: Sample, fields: Collection[str], views: np.ndarray) -
     `present` (views,) bool: whether the rig delivered each image.
     """
     of_views = [name for name in fields if name in PIXEL_FIELDS or name in ("camera", "keypoints")]
-    each = [view_fields(sample, sample.views[view], of_views) for view in views]
+    each = [view_fields(sample, sample.every_view[view], of_views) for view in views]
     found: Arrays = {name: _stacked([one[name] for one in each]) for name in of_views}
     if "keypoints" in found:
         found["keypoints"]["points"] = found["keypoints"]["points"][0]
@@ -76,7 +76,7 @@ def capture_fields(sample: Sample, fields: Collection[str], views: np.ndarray) -
         found["hand"] = _hand(sample.labels)
     if "quality" in fields:
         found["quality"] = _quality(sample.labels)
-    present = np.array([sample.views[view].present for view in views])
+    present = np.array([sample.every_view[view].present for view in views])
     return {**_identity(sample), "present": present, **{name: found[name] for name in fields}}
 
 

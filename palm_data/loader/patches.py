@@ -64,7 +64,7 @@ class Patches:
         """
         at = index // self._per_view
         sample = self.release[int(self._views.captures[at])]
-        view = sample.views[self._views.views[at]]
+        view = sample.every_view[self._views.views[at]]
         window = patch_window(
             self._regions.box(sample, view), self._size, (view.camera.width, view.camera.height), random
         )

@@ -68,7 +68,7 @@ class Rays:
         """
         at = index // self._per_view
         sample = self.release[int(self._views.captures[at])]
-        view = sample.views[self._views.views[at]]
+        view = sample.every_view[self._views.views[at]]
         x, y = self._regions.pixels(sample, view)
         chosen = random.choice(len(x), self._count, replace=len(x) < self._count)
         return {

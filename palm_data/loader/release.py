@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -10,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from palm_data.loader.fields import FIELDS, PIXEL_FIELDS, checked_fields
 from palm_data.loader.location import version_folder
 from palm_data.loader.sample import Sample
+from palm_data.loader.selection import checked_cameras
 from palm_data.loader.shards import Shard
 from palm_data.loader.tables import Tables, Where, released_camera
 from schemas.arrow import table_to_rows
@@ -24,6 +27,9 @@ from schemas.release import CameraRow, CaptureRow, ImageRow, Manifest, SplitName
 if TYPE_CHECKING:
     from palm_data.loader.torch_dataset import TorchDataset
 
+_FIELDS = ("rgb", "mask", "camera")
+_RAY_FIELDS = ("rgb", "mask", "normal", "depth")
+
 
 def open_release(
     location: str | Path,
@@ -32,6 +38,8 @@ def open_release(
     split: SplitName | None = None,
     subjects: Collection[SubjectId] | None = None,
     where: Where | None = None,
+    views: Collection[CameraId] | None = None,
+    fields: Collection[str] | None = None,
 ) -> "Release":
     """Open a published version: its tables now, verified; images, maps and scans when they are asked for.
 
@@ -40,31 +48,44 @@ def open_release(
         version: the highest published one by default.
         split: keep only the captures of this split.
         subjects: keep only the captures of these subjects.
-        where: keep only captures for which each named column has the given value (or one of a collection of values),
-            or for which the Arrow expression is true. Columns are those of the captures, subjects, gestures and
-            quality tables, and `split`.
+        where: keep only captures of which this is true: a text such as `"quality_ok and fit_mm < 6"`; or values of columns,
+            each one or a collection (`{"gesture": ["fist", "pinch"]}`); or an Arrow expression. Columns are those of
+            the captures, subjects, gestures and quality tables, and `split`.
+        views: show only these cameras' views, in the order of the arrays.
+        fields: what `torch()`, `patches()` and `rays()` give when they are not told (`docs/loader.md` lists the fields).
 
     Raises:
-        StoreError: if there is no such version, subject, split or column, or a column of quality is named and the
-            version has no labels.
+        StoreError: if there is no such version, subject, split, column, camera or field, or a column of quality or a
+            field of labels is named and the version has no labels.
         IntegrityError: if the manifest, the files table or a table is damaged.
     """
     tables = Tables(version_folder(location, version))
-    release = Release(tables, np.arange(tables["captures"].num_rows))
-    return release.filtered(split=split, subjects=subjects, where=where)
+    choice = Choice(fields=None if fields is None else checked_fields(fields, FIELDS, tables))
+    release = Release(tables, np.arange(tables["captures"].num_rows), choice)
+    return release.filtered(split=split, subjects=subjects, where=where, views=views)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of each capture a release was opened with."""
+
+    views: tuple[CameraId, ...] | None = None
+    """Cameras whose views are shown; None: all."""
+    fields: tuple[str, ...] | None = None
+    """What datasets give when they are not told; None: what each does by default."""
 
 
 class Release(Sequence[Sample]):
     """The captures of a version, or some of them, ordered by subject and frame. May be sent to other processes."""
 
-    def __init__(self, tables: Tables, selected: np.ndarray) -> None:
+    def __init__(self, tables: Tables, selected: np.ndarray, choice: Choice | None = None) -> None:
         """Take the tables, and which rows of the captures table are in, in ascending order."""
-        self.tables, self._selected = tables, selected
+        self.tables, self._selected, self._choice = tables, selected, choice or Choice()
         self._shards: dict[SubjectId, Shard] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel to other processes without open arrays."""
-        return {"tables": self.tables, "_selected": self._selected, "_shards": {}}
+        return {**self.__dict__, "_shards": {}}
 
     def __repr__(self) -> str:
         return f"Release({self.version}, {len(self)} captures of {len(self.subject_ids)} subjects)"
@@ -81,7 +102,7 @@ class Release(Sequence[Sample]):
     def __getitem__(self, index: int | slice) -> "Sample | Release":
         """The capture at a position, or a release of a range of them."""
         if isinstance(index, slice):
-            return Release(self.tables, np.sort(self._selected[index]))
+            return Release(self.tables, np.sort(self._selected[index]), self._choice)
         (row,) = table_to_rows(CaptureRow, self.tables["captures"].slice(int(self._selected[index]), 1))
         return Sample(self, row)
 
@@ -97,6 +118,11 @@ class Release(Sequence[Sample]):
     def version(self) -> VersionId:
         """The version."""
         return self.manifest.version
+
+    @property
+    def views(self) -> tuple[CameraId, ...] | None:
+        """The cameras whose views are shown; None: all."""
+        return self._choice.views
 
     @property
     def labelled(self) -> bool:
@@ -150,12 +176,14 @@ class Release(Sequence[Sample]):
         split: SplitName | None = None,
         subjects: Collection[SubjectId] | None = None,
         where: Where | None = None,
+        views: Collection[CameraId] | None = None,
     ) -> "Release":
         """Those of the captures that satisfy everything given, as `open_release` describes it.
 
         Raises:
-            StoreError: if there is no such subject, split or column.
+            StoreError: if there is no such subject, split, column or camera.
         """
+        choice = self._choice if views is None else replace(self._choice, views=checked_cameras(self, views))
         selected = self._selected
         if split is not None:
             if split not in self.manifest.splits:
@@ -169,7 +197,7 @@ class Release(Sequence[Sample]):
             selected = selected[self.tables.matching({"subject_id": list(subjects)})[selected]]
         if where is not None:
             selected = selected[self.tables.matching(where)[selected]]
-        return Release(self.tables, selected)
+        return Release(self.tables, selected, choice)
 
     def digest(self) -> Sha256:
         """SHA-256 of which captures of which version these are."""
@@ -178,7 +206,7 @@ class Release(Sequence[Sample]):
 
     def torch(
         self,
-        fields: Collection[str] = ("rgb", "mask", "camera"),
+        fields: Collection[str] | None = None,
         *,
         per: Literal["view", "capture"] = "view",
         cameras: Collection[CameraId] | None = None,
@@ -196,10 +224,11 @@ class Release(Sequence[Sample]):
         from palm_data.loader.torch_dataset import TorchDataset  # torch is loaded when it is asked for
         from palm_data.loader.wholes import WholeCaptures, WholeViews
 
+        asked, views = self._fields(fields, FIELDS, _FIELDS), self._cameras(cameras)
         if per == "view":
-            return TorchDataset(WholeViews(self, fields, cameras=cameras, absent=absent))
+            return TorchDataset(WholeViews(self, asked, cameras=views, absent=absent))
         if per == "capture":
-            return TorchDataset(WholeCaptures(self, fields, cameras=cameras))
+            return TorchDataset(WholeCaptures(self, asked, cameras=views))
         raise StoreError(f"per: expected view or capture, found {per!r}.")
 
     def patches(
@@ -207,7 +236,7 @@ class Release(Sequence[Sample]):
         size: int = 128,
         *,
         per_view: int = 1,
-        fields: Collection[str] = ("rgb", "mask", "camera"),
+        fields: Collection[str] | None = None,
         region: str = "mask",
         cameras: Collection[CameraId] | None = None,
         seed: int = 0,
@@ -220,7 +249,8 @@ class Release(Sequence[Sample]):
         from palm_data.loader.patches import Patches
         from palm_data.loader.torch_dataset import TorchDataset
 
-        patches = Patches(self, size, fields, per_view=per_view, region=region, cameras=cameras)
+        asked = self._fields(fields, FIELDS, _FIELDS)
+        patches = Patches(self, size, asked, per_view=per_view, region=region, cameras=self._cameras(cameras))
         return TorchDataset(patches, seed=seed)
 
     def rays(
@@ -228,7 +258,7 @@ class Release(Sequence[Sample]):
         count: int = 1024,
         *,
         per_view: int = 1,
-        fields: Collection[str] = ("rgb", "mask", "normal", "depth"),
+        fields: Collection[str] | None = None,
         normals: Literal["world", "camera"] = "world",
         region: str = "mask",
         cameras: Collection[CameraId] | None = None,
@@ -242,8 +272,21 @@ class Release(Sequence[Sample]):
         from palm_data.loader.rays import Rays
         from palm_data.loader.torch_dataset import TorchDataset
 
-        rays = Rays(self, count, fields, per_view=per_view, normals=normals, region=region, cameras=cameras)
+        asked, views = self._fields(fields, PIXEL_FIELDS, _RAY_FIELDS), self._cameras(cameras)
+        rays = Rays(self, count, asked, per_view=per_view, normals=normals, region=region, cameras=views)
         return TorchDataset(rays, seed=seed)
+
+    def _fields(self, asked: Collection[str] | None, known: Collection[str], usual: tuple[str, ...]) -> Collection[str]:
+        """What a dataset gives: what it is asked for, else what the release was opened with, as far as it knows it."""
+        if asked is not None or self._choice.fields is None:
+            return usual if asked is None else asked
+        return tuple(name for name in self._choice.fields if name in known) or usual
+
+    def _cameras(self, asked: Collection[CameraId] | None) -> Collection[CameraId] | None:
+        """Cameras that a dataset takes, within those that the release was opened with."""
+        if asked is None or self.views is None:
+            return asked if self.views is None else self.views
+        return [camera_id for camera_id in checked_cameras(self, asked) if camera_id in self.views]
 
     def person(self, subject_id: SubjectId) -> SubjectRow:
         """What is known of a subject, in bands."""

@@ -171,14 +171,21 @@ class Sample:
     @property
     def cameras(self) -> tuple[Camera, ...]:
         """The cameras of the undistorted images, in the order of the views."""
-        return self._release.cameras(self.subject_id)
+        return tuple(view.camera for view in self.views)
 
     @cached_property
     def views(self) -> tuple[View, ...]:
-        """Every view, in the order of the arrays' first axis."""
+        """The views that the release was opened with (all, unless it was asked for some), in the order of the arrays."""
+        chosen = self._release.views
+        return tuple(view for view in self.every_view if chosen is None or view.camera_id in chosen)
+
+    @cached_property
+    def every_view(self) -> tuple[View, ...]:
+        """Every view of the capture, whichever the release was opened with: position = `view_index` of the tables."""
         images = self._release.images(self.subject_id, self.frame)
+        cameras = self._release.cameras(self.subject_id)
         return tuple(
-            View(self._pixels, self.labels, camera, image) for camera, image in zip(self.cameras, images, strict=True)
+            View(self._pixels, self.labels, camera, image) for camera, image in zip(cameras, images, strict=True)
         )
 
     def view(self, camera_id: CameraId) -> View:
@@ -196,32 +203,32 @@ class Sample:
     @cached_property
     def rgb(self) -> np.ndarray:
         """(views, height, width, 3) uint8, sRGB, undistorted; zero where an image is missing."""
-        return self._pixels.values("rgb")
+        return self._values("rgb")
 
     @cached_property
     def mask(self) -> np.ndarray:
         """(views, height, width) bool: where the scan is seen."""
-        return self._pixels.values("mask")
+        return self._values("mask")
 
     @cached_property
     def depth(self) -> np.ndarray:
         """(views, height, width) float32: metres along each camera's z, 0 = none."""
-        return self._pixels.values("depth")
+        return self._values("depth")
 
     @cached_property
     def normal(self) -> np.ndarray:
         """(views, height, width, 3) float32: unit normals in each camera's axes, 0 = none."""
-        return self._pixels.values("normal")
+        return self._values("normal")
 
     @cached_property
     def hand_mask(self) -> np.ndarray:
         """(views, height, width) bool: where the fitted hand is seen; nowhere if none could be fitted."""
-        return self._pixels.values("hand_mask")
+        return self._values("hand_mask")
 
     @cached_property
     def training_mask(self) -> np.ndarray:
         """(views, height, width) bool: the scan near the fitted hand, and the hand's core; nowhere without a hand."""
-        return self._pixels.values("training_mask")
+        return self._values("training_mask")
 
     @property
     def keypoints(self) -> Keypoints:
@@ -254,6 +261,11 @@ class Sample:
             uv_faces=uv_faces if len(uv_faces) else None,
             texture=texture,
         )
+
+    def _values(self, name: str) -> np.ndarray:
+        if len(self.views) == len(self.every_view):
+            return self._pixels.values(name)
+        return np.stack([getattr(view, name) for view in self.views])
 
     @cached_property
     def _pixels(self) -> Pixels:

@@ -69,7 +69,8 @@ def selected_views(
         and (absent or present)
         and (mask_px or not seen)
     ]
-    _check_cameras(release, cameras)
+    if cameras is not None:
+        checked_cameras(release, cameras)
     rows = np.array(sorted(found), dtype=np.int64).reshape(-1, 2)
     return Views(captures=rows[:, 0], views=rows[:, 1])
 
@@ -87,7 +88,8 @@ def camera_positions(release: "Release", cameras: Collection[CameraId] | None) -
     Raises:
         StoreError: if there is no such camera, or subjects differ in where theirs stand.
     """
-    _check_cameras(release, cameras)
+    if cameras is not None:
+        checked_cameras(release, cameras)
     images = release.tables["images"].filter(pc.field("subject_id").isin(release.subject_ids))
     rows = sorted(set(zip(images["view_index"].to_pylist(), images["camera_id"].to_pylist(), strict=True)))
     chosen = [view for view, camera_id in rows if cameras is None or camera_id in cameras]
@@ -96,7 +98,13 @@ def camera_positions(release: "Release", cameras: Collection[CameraId] | None) -
     return np.array(chosen, dtype=np.int64)
 
 
-def _check_cameras(release: "Release", cameras: Collection[CameraId] | None) -> None:
+def checked_cameras(release: "Release", cameras: Collection[CameraId]) -> tuple[CameraId, ...]:
+    """The cameras, sorted, if the release has them.
+
+    Raises:
+        StoreError: if it has not; names those it has.
+    """
     known = sorted(set(release.tables["images"]["camera_id"].to_pylist()))
-    if cameras is not None and (isinstance(cameras, str) or not cameras or set(cameras) - set(known)):
+    if isinstance(cameras, str) or not cameras or set(cameras) - set(known):
         raise StoreError(f"cameras: expected some of {', '.join(known)}, found {cameras!r}.")
+    return tuple(sorted(set(cameras)))

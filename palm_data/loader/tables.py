@@ -4,6 +4,7 @@ The tables of labels are large, so each is read when it is first asked for; a ve
 """
 
 import hashlib
+import re
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
+from palm_data.loader.where import parse_where
 from palm_data.store.label_tables import CONVENTION_FILE, LABEL_MODELS
 from palm_data.store.manifest import FILES_FILE, read_manifest, versions
 from palm_data.store.tables import read_table
@@ -26,7 +28,7 @@ from schemas.quality import QualityRow
 from schemas.release import CameraRow, CaptureRow, FileRow, GestureRow, ImageRow, Manifest, SplitRow, SubjectRow
 
 Row = TypeVar("Row", bound=BaseModel)
-Where: TypeAlias = Mapping[str, object] | pc.Expression
+Where: TypeAlias = str | Mapping[str, object] | pc.Expression
 
 MODELS: Mapping[str, type[BaseModel]] = {
     "subjects": SubjectRow,
@@ -142,7 +144,14 @@ class Tables:
         Raises:
             StoreError: if it names a column that is not there, or compares one with a value of another type.
         """
-        condition = self._condition(where) if isinstance(where, Mapping) else where
+        if isinstance(where, str) and not self.labelled:
+            unlabelled = [name for name in _QUALITY_COLUMNS if re.search(rf"\b{name}\b", where)]
+            if unlabelled:
+                raise self.no_labels(f"where: {unlabelled[0]}")
+        if isinstance(where, str):
+            condition = parse_where(where, self.wide.column_names)
+        else:
+            condition = self._condition(where) if isinstance(where, Mapping) else where
         try:
             rows = self.wide.append_column("_row", pa.array(np.arange(self.wide.num_rows))).filter(condition)
         except (pa.ArrowException, ValueError, TypeError) as error:

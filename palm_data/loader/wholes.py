@@ -39,7 +39,7 @@ class WholeViews:
     def draw(self, index: int, _: np.random.Generator) -> Arrays:
         """The view at a position."""
         sample = self.release[int(self._views.captures[index])]
-        return view_fields(sample, sample.views[self._views.views[index]], self._fields)
+        return view_fields(sample, sample.every_view[self._views.views[index]], self._fields)
 
 
 class WholeCaptures:
