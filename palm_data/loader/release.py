@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from palm_data.loader.location import version_folder
+from palm_data.loader.location import version_files
 from palm_data.loader.sample import Sample
 from palm_data.loader.shards import Shard
 from palm_data.loader.tables import Tables, Where, released_camera
@@ -49,7 +49,7 @@ def open_release(
             version has no labels.
         IntegrityError: if the manifest, the files table or a table is damaged.
     """
-    tables = Tables(version_folder(location, version))
+    tables = Tables(version_files(location, version))
     release = Release(tables, np.arange(tables["captures"].num_rows))
     return release.filtered(split=split, subjects=subjects, where=where)
 
@@ -264,8 +264,9 @@ class Release(Sequence[Sample]):
     def shard(self, subject_id: SubjectId) -> Shard:
         """A subject's arrays."""
         if subject_id not in self._shards:
-            folder = self.tables.folder / "shards" / f"{subject_id}.zarr"
-            self._shards[subject_id] = Shard(folder, self.tables.shard_files(subject_id))
+            self._shards[subject_id] = Shard(
+                self.tables.files, f"shards/{subject_id}.zarr", self.tables.shard_files(subject_id)
+            )
         return self._shards[subject_id]
 
     @property
