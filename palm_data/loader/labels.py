@@ -168,6 +168,6 @@ class CaptureLabels:
 
     def _missing(self, name: str, expected: str, found: str) -> IntegrityError:
         return IntegrityError(
-            f"{self._tables.folder}/tables/{name}.parquet: subject {self._subject_id}, frame {self._frame}: expected "
+            f"{self._tables.files.name}/tables/{name}.parquet: subject {self._subject_id}, frame {self._frame}: expected "
             f"{expected}, found {found}. The version was not made by this project, or is damaged."
         )

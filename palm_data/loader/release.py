@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from palm_data.loader.fields import FIELDS, PIXEL_FIELDS, checked_fields
-from palm_data.loader.location import version_folder
+from palm_data.loader.location import version_files
 from palm_data.loader.sample import Sample
 from palm_data.loader.selection import checked_cameras
 from palm_data.loader.shards import Shard
@@ -59,7 +59,7 @@ def open_release(
             field of labels is named and the version has no labels.
         IntegrityError: if the manifest, the files table or a table is damaged.
     """
-    tables = Tables(version_folder(location, version))
+    tables = Tables(version_files(location, version))
     choice = Choice(fields=None if fields is None else checked_fields(fields, FIELDS, tables))
     release = Release(tables, np.arange(tables["captures"].num_rows), choice)
     return release.filtered(split=split, subjects=subjects, where=where, views=views)
@@ -307,8 +307,9 @@ class Release(Sequence[Sample]):
     def shard(self, subject_id: SubjectId) -> Shard:
         """A subject's arrays."""
         if subject_id not in self._shards:
-            folder = self.tables.folder / "shards" / f"{subject_id}.zarr"
-            self._shards[subject_id] = Shard(folder, self.tables.shard_files(subject_id))
+            self._shards[subject_id] = Shard(
+                self.tables.files, f"shards/{subject_id}.zarr", self.tables.shard_files(subject_id)
+            )
         return self._shards[subject_id]
 
     @property

@@ -6,15 +6,15 @@ object to its presence and size before it is read.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from palm_data.loader.window import Window
 from palm_data.store.arrays import frame_file
+from palm_data.store.files import Files, LocalFiles
 from palm_data.store.objects import check_file
-from schemas.errors import IntegrityError
+from schemas.errors import IntegrityError, StoreError
 from schemas.ids import Sha256
 
 _METADATA = "zarr.json"
@@ -24,9 +24,15 @@ _DAMAGED = "The file was damaged or edited after release. Fetch it again."
 class Shard:
     """A subject's arrays; damage is raised, never returned."""
 
-    def __init__(self, folder: Path, files: Mapping[str, tuple[int, Sha256]]) -> None:
-        """Take the group's folder, and the size and digest of each file in it by its path relative to the folder."""
-        self._folder = folder
+    def __init__(self, place: Files, group: str, files: Mapping[str, tuple[int, Sha256]]) -> None:
+        """Take the version's files, where in it the group lies, and the size and digest of the group's by their path in it.
+
+        Raises:
+            StoreError: if the version does not lie in a folder of this machine.
+        """
+        if not isinstance(place, LocalFiles):
+            raise StoreError(f"{place.name}: expected a folder of this machine, found a remote place.")
+        self._folder = place.root / group
         self._files = files
         self._arrays: dict[str, Any] = {}
 

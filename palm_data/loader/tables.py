@@ -7,7 +7,6 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -15,10 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
+from palm_data.loader.location import labelled_beside
 from palm_data.loader.where import parse_where
+from palm_data.store.files import Files
 from palm_data.store.label_tables import CONVENTION_FILE, LABEL_MODELS
-from palm_data.store.manifest import FILES_FILE, read_manifest, versions
-from palm_data.store.tables import read_table
+from palm_data.store.manifest import FILES_FILE, read_manifest
+from palm_data.store.tables import load_table
 from schemas.arrow import table_to_rows
 from schemas.camera import Camera, Matrix3, Row3
 from schemas.errors import IntegrityError, StoreError
@@ -46,15 +47,16 @@ _QUALITY_COLUMNS = tuple(name for name in QualityRow.model_fields if name not in
 class Tables:
     """A version's manifest and tables."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, files: Files) -> None:
         """Read and verify them.
 
         Raises:
             IntegrityError: if the manifest, the files table or a table is damaged or missing.
+            StoreError: if there is no version here, or a remote place refuses or does not answer.
         """
-        self.folder = folder
-        self.manifest: Manifest = read_manifest(folder)
-        self._files = read_table(folder / FILES_FILE, FileRow, sha256=self.manifest.files_sha256)
+        self.files = files
+        self.manifest: Manifest = read_manifest(files)
+        self._files = load_table(files, FILES_FILE, FileRow, sha256=self.manifest.files_sha256)
         named = [path.startswith("tables/") for path in self._files["path"].to_pylist()]
         rows = self._files.filter(pa.array(named)).to_pylist()
         self._digests: dict[str, Sha256] = {row["path"].removeprefix("tables/"): row["sha256"] for row in rows}
@@ -78,7 +80,7 @@ class Tables:
             return self._tables[name]
         if name not in LABEL_MODELS:
             known = ", ".join([*MODELS, *LABEL_MODELS])
-            raise StoreError(f"{self.folder}: tables: expected one of {known}, found {name!r}.")
+            raise StoreError(f"{self.files.name}: tables: expected one of {known}, found {name!r}.")
         if not self.labelled:
             raise self.no_labels(name)
         if name not in self._labels:
@@ -100,9 +102,9 @@ class Tables:
         """
         if not self.labelled:
             raise self.no_labels("hand_convention")
-        path = self.folder / "tables" / CONVENTION_FILE
+        path = f"{self.files.name}/tables/{CONVENTION_FILE}"
         try:
-            content = path.read_bytes()
+            content = self.files.read(f"tables/{CONVENTION_FILE}")
         except OSError as error:
             raise IntegrityError(f"{path}: expected the convention of hands, found {error.strerror}.") from error
         found, expected = hashlib.sha256(content).hexdigest(), self._digest(CONVENTION_FILE)
@@ -115,16 +117,15 @@ class Tables:
 
     def no_labels(self, name: str) -> StoreError:
         """What to raise when a version of captures only is asked for a label; names a version that has labels."""
-        releases = self.folder.parent
-        others = [one for one in versions(releases) if one != self.manifest.version and _has_labels(releases / one)]
+        releases, other = labelled_beside(self.files, self.manifest.version)
         advice = (
-            f'Open it with: palm_data.open_release("{releases}", version="{others[-1]}").'
-            if others
+            f'Open it with: palm_data.open_release("{releases}", version="{other}").'
+            if other
             else "Publish one with release.labels = true."
         )
         return StoreError(
-            f"{self.folder}: {name}: expected a version with labels, found {self.manifest.version}, which holds captures "
-            f"only; of the versions beside it, {others[-1] if others else 'none'} has labels. {advice}"
+            f"{self.files.name}: {name}: expected a version with labels, found {self.manifest.version}, which holds captures "
+            f"only; of the versions beside it, {other or 'none'} has labels. {advice}"
         )
 
     @cached_property
@@ -170,7 +171,7 @@ class Tables:
         rows = self[name].filter(pc.field("subject_id") == subject_id)
         if not rows.num_rows:
             raise StoreError(
-                f"{self.folder}: expected a subject of version {self.manifest.version}, found {subject_id!r}."
+                f"{self.files.name}: expected a subject of version {self.manifest.version}, found {subject_id!r}."
             )
         return tuple(table_to_rows(model, rows))
 
@@ -183,7 +184,7 @@ class Tables:
         """
         table = self[name]
         if name not in self._bounds:
-            self._bounds[name] = _runs(table["subject_id"], self.folder / "tables" / f"{name}.parquet")
+            self._bounds[name] = _runs(table["subject_id"], f"{self.files.name}/tables/{name}.parquet")
         start, stop = self._bounds[name].get(subject_id, (0, 0))
         return table.slice(start, stop - start)
 
@@ -214,23 +215,15 @@ class Tables:
 
     def _read(self, name: str, model: type[BaseModel]) -> pa.Table:
         file = f"{name}.parquet"
-        return read_table(self.folder / "tables" / file, model, sha256=self._digest(file))
+        return load_table(self.files, f"tables/{file}", model, sha256=self._digest(file))
 
     def _digest(self, file: str) -> Sha256:
         if file not in self._digests:
-            path = self.folder / "tables" / file
-            raise IntegrityError(f"{path}: expected this file in {FILES_FILE}, found none.")
+            raise IntegrityError(f"{self.files.name}/tables/{file}: expected this file in {FILES_FILE}, found none.")
         return self._digests[file]
 
 
-def _has_labels(folder: Path) -> bool:
-    try:
-        return read_manifest(folder).settings.get("release.labels") is True
-    except StoreError:
-        return False
-
-
-def _runs(subject_ids: pa.ChunkedArray, source: Path) -> dict[SubjectId, tuple[int, int]]:
+def _runs(subject_ids: pa.ChunkedArray, source: str) -> dict[SubjectId, tuple[int, int]]:
     """Where each subject's rows start and stop."""
     if not len(subject_ids):
         return {}

@@ -23,6 +23,7 @@ class Files(Protocol):
         Raises:
             FileNotFoundError: if there is none.
             OSError: if it cannot be read.
+            StoreError: if a remote place refuses or does not answer: nothing is known of the file then.
         """
 
     def read_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -31,6 +32,7 @@ class Files(Protocol):
         Raises:
             FileNotFoundError: if there is no such file.
             OSError: if it cannot be read.
+            StoreError: as `read`.
         """
 
     def size(self, path: str) -> int | None:
@@ -38,10 +40,24 @@ class Files(Protocol):
 
         Raises:
             OSError: if that cannot be found out.
+            StoreError: as `read`.
         """
 
     def paths(self) -> Iterator[str]:
-        """Every file, in no order; links are named and not followed."""
+        """Every file, in no order; links are named and not followed.
+
+        Raises:
+            io.UnsupportedOperation: if the place cannot be listed, as one behind a web server.
+            StoreError: as `read`.
+        """
+
+    def sizes(self) -> dict[str, int | None]:
+        """Every file with its bytes, as `size` has it, at the cost of listing them.
+
+        Raises:
+            io.UnsupportedOperation: as `paths`.
+            StoreError: as `read`.
+        """
 
 
 class LocalFiles:
@@ -79,3 +95,12 @@ class LocalFiles:
             links = [name for name in folders if (Path(parent) / name).is_symlink()]
             for name in (*names, *links):
                 yield (Path(parent) / name).relative_to(self.root).as_posix()
+
+    def sizes(self) -> dict[str, int | None]:
+        """Every file with its bytes; of a link, None."""
+        return {path: self.size(path) for path in self.paths()}
+
+
+def as_files(place: "Path | Files") -> "Files":
+    """The files of a folder; what is `Files` already stays what it is."""
+    return LocalFiles(place) if isinstance(place, Path) else place

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from palm_data.store.atomic import flush_directory
+from palm_data.store.files import Files, LocalFiles, as_files
 from schemas.errors import ConflictError, IntegrityError, StoreError
 from schemas.ids import Sha256, VersionId
 from schemas.release import SCHEMA_VERSION, Manifest
@@ -38,18 +39,32 @@ def manifest_bytes(manifest: Manifest) -> bytes:
     return _text(manifest.model_dump(mode="json"))
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(place: Path | Files) -> Manifest:
     """The manifest of a version, held to its own digest.
 
+    Args:
+        place: the version's folder, or its files wherever they lie.
+
     Raises:
-        StoreError: if the folder has no manifest, or one of a schema this code does not know.
+        StoreError: if there is no manifest, or one of a schema this code does not know.
         IntegrityError: if the manifest is damaged.
     """
-    path = folder / MANIFEST_FILE
+    files = as_files(place)
+    path = f"{files.name}/{MANIFEST_FILE}"
     try:
-        content = path.read_bytes()
+        content = files.read(MANIFEST_FILE)
     except (FileNotFoundError, NotADirectoryError):
-        raise StoreError(f"{path}: expected the manifest of a version, found none. {_published(folder)}") from None
+        raise StoreError(f"{path}: expected the manifest of a version, found none. {_published(files)}") from None
+    return parse_manifest(content, path)
+
+
+def parse_manifest(content: bytes, path: str) -> Manifest:
+    """The manifest that these bytes are, held to its own digest.
+
+    Raises:
+        StoreError: if it is one of a schema this code does not know.
+        IntegrityError: if it is damaged; says where it lies.
+    """
     try:
         values = json.loads(content)
         if not isinstance(values, dict) or content != _text(values):
@@ -109,7 +124,7 @@ def version_order(version: VersionId) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def _check_schema(path: Path, values: dict[str, Any]) -> None:
+def _check_schema(path: str, values: dict[str, Any]) -> None:
     found = str(values.get("schema_version", ""))
     if is_version(found) and version_order(found)[0] != (known := version_order(SCHEMA_VERSION)[0]):
         raise StoreError(
@@ -118,8 +133,10 @@ def _check_schema(path: Path, values: dict[str, Any]) -> None:
         )
 
 
-def _published(folder: Path) -> str:
-    found = versions(folder) or versions(folder.parent)
+def _published(files: Files) -> str:
+    if not isinstance(files, LocalFiles):
+        return "Look at where the versions are, and at which there are."
+    found = versions(files.root) or versions(files.root.parent)
     return f"Published there: {', '.join(found)}." if found else "Publish one with: palm release VERSION."
 
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
 from palm_data.store.atomic import write_bytes
+from palm_data.store.files import Files, LocalFiles
 from palm_data.store.workspace import StageRecord
 from schemas.arrow import arrow_schema, rows_to_table, table_to_rows
 from schemas.errors import IntegrityError
@@ -50,13 +51,24 @@ def write_rows(path: Path, model: type[BaseModel], rows: Sequence[BaseModel]) ->
 
 
 def read_table(path: Path, model: type[BaseModel], *, sha256: Sha256 | None = None) -> pa.Table:
-    """A table of the model's columns, with its page checksums (and its digest, if given) verified.
+    """A local table of the model's columns, with its page checksums (and its digest, if given) verified.
 
     Raises:
         IntegrityError: if the file is missing or damaged, or its columns are not the model's.
     """
+    return load_table(LocalFiles(path.parent), path.name, model, sha256=sha256)
+
+
+def load_table(files: Files, file: str, model: type[BaseModel], *, sha256: Sha256 | None = None) -> pa.Table:
+    """A table of a version, wherever that lies; as `read_table`.
+
+    Raises:
+        IntegrityError: as `read_table`.
+        StoreError: if a remote place refuses or does not answer.
+    """
+    path = f"{files.name}/{file}"
     try:
-        content = path.read_bytes()
+        content = files.read(file)
     except OSError as error:
         raise IntegrityError(f"{path}: expected a table, found {error.strerror}.") from error
     found = hashlib.sha256(content).hexdigest()
@@ -97,11 +109,21 @@ def read_rows(path: Path, model: type[Row], *, sha256: Sha256 | None = None) -> 
     Raises:
         IntegrityError: as `read_table`, and if a value is not what the model allows.
     """
-    table = read_table(path, model, sha256=sha256)
+    return load_rows(LocalFiles(path.parent), path.name, model, sha256=sha256)
+
+
+def load_rows(files: Files, file: str, model: type[Row], *, sha256: Sha256 | None = None) -> list[Row]:
+    """The rows of a version's table as models, wherever that lies; as `read_rows`.
+
+    Raises:
+        IntegrityError: as `read_rows`.
+        StoreError: if a remote place refuses or does not answer.
+    """
+    table = load_table(files, file, model, sha256=sha256)
     try:
         return table_to_rows(model, table)
     except ValidationError as error:
-        raise IntegrityError(f"{path}: expected rows of {model.__name__}, found {error}") from error
+        raise IntegrityError(f"{files.name}/{file}: expected rows of {model.__name__}, found {error}") from error
 
 
 def _columns(schema: pa.Schema) -> str:

@@ -1,23 +1,24 @@
 """Verification: every byte of a published version against its files table, manifest and merkle root."""
 
 import hashlib
-import os
-from collections.abc import Callable, Iterable, Iterator
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from palm_data.store.files import Files, as_files
 from palm_data.store.manifest import FILES_FILE, MANIFEST_FILE, read_manifest
 from palm_data.store.merkle import merkle_root
-from palm_data.store.objects import describe_difference
-from palm_data.store.tables import read_rows
+from palm_data.store.tables import load_rows
 from schemas.errors import IntegrityError, StoreError
-from schemas.ids import VersionId
+from schemas.ids import Sha256, VersionId
 from schemas.release import FileRow, Manifest, SplitRow
 
 _OUTSIDE = (MANIFEST_FILE, FILES_FILE)
 _SPLITS_FILE = "tables/splits.parquet"
+_PIECE = 1 << 24
 
 
 class FileProblem(BaseModel):
@@ -52,35 +53,38 @@ class VerifyReport(BaseModel):
 
 
 def verify_release(
-    folder: Path, *, deep: bool = True, progress: Callable[[int, int], None] | None = None
+    place: Path | Files, *, deep: bool = True, progress: Callable[[int, int], None] | None = None
 ) -> VerifyReport:
-    """Compare a version's folder with what was published, file by file; nothing is changed.
+    """Compare a version with what was published, file by file; nothing is changed.
 
-    Each damaged, missing, truncated or extra file is named. Damage is reported, never raised.
+    Each damaged, missing, truncated or extra file is named. Damage is reported, never raised. Where files cannot be
+    listed (behind a web server), extra ones are not looked for.
 
     Args:
+        place: the version's folder, or its files wherever they lie.
         deep: read every byte; otherwise only presence and sizes are looked at (the manifest and the files table are
             read in any case).
         progress: called with bytes looked at and bytes in all.
 
     Raises:
-        StoreError: if there is no version in the folder.
+        StoreError: if there is no version here, or a remote place refuses or does not answer.
     """
-    if not (folder / MANIFEST_FILE).exists():
-        read_manifest(folder)
+    files = as_files(place)
+    if files.size(MANIFEST_FILE) is None:
+        read_manifest(files)
     problems: list[FileProblem] = []
-    manifest = _manifest(folder, problems)
-    rows = _files(folder, manifest, problems)
-    size = sum(path.stat().st_size for path in (folder / name for name in _OUTSIDE) if path.is_file())
+    manifest = _manifest(files, problems)
+    rows = _files(files, manifest, problems)
+    size = sum(files.size(name) or 0 for name in _OUTSIDE)
     if rows is None:
         return VerifyReport(
             version=manifest and manifest.version, deep=deep, files=2, bytes=size, merkle_root=None,
             problems=tuple(problems),
         )  # fmt: skip
-    problems.extend(differences(folder, rows, deep=deep, progress=progress))
+    problems.extend(differences(files, rows, deep=deep, progress=progress))
     root = merkle_root(rows)
     if manifest is not None:
-        problems.extend(_contradictions(folder, manifest, rows, root))
+        problems.extend(_contradictions(files, manifest, rows, root))
     return VerifyReport(
         version=manifest and manifest.version,
         deep=deep,
@@ -92,56 +96,96 @@ def verify_release(
 
 
 def differences(
-    folder: Path, rows: Iterable[FileRow], *, deep: bool, progress: Callable[[int, int], None] | None = None
+    place: Path | Files, rows: Iterable[FileRow], *, deep: bool, progress: Callable[[int, int], None] | None = None
 ) -> Iterator[FileProblem]:
-    """What is wrong with the files below a folder, compared with the rows; by path."""
+    """What is wrong with the files, compared with the rows; by path."""
+    files = as_files(place)
     expected = {row.path: row for row in rows}
-    present = set(_walk(folder)) - set(_OUTSIDE)
+    try:
+        present = files.sizes()
+    except io.UnsupportedOperation:
+        present = {path: size for path in expected if (size := files.size(path)) is not None}
     done, total = 0, sum(row.bytes for row in expected.values())
-    for path in sorted(expected.keys() | present):
+    for path in sorted(expected.keys() | present.keys() - set(_OUTSIDE)):
         row = expected.get(path)
         if row is None:
             yield FileProblem(path=path, expected="no such file in this version", found="one")
             continue
-        difference = describe_difference(folder / path, size=row.bytes, sha256=row.sha256 if deep else None)
-        if difference is not None:
-            yield FileProblem(path=path, expected=difference[0], found=difference[1])
+        problem = _difference(files, row, present, deep=deep)
+        if problem is not None:
+            yield problem
         done += row.bytes
         if progress is not None:
             progress(done, total)
 
 
-def _manifest(folder: Path, problems: list[FileProblem]) -> Manifest | None:
+def _difference(files: Files, row: FileRow, present: Mapping[str, int | None], *, deep: bool) -> FileProblem | None:
+    """What is wrong with one file, given which there are and their sizes."""
+    size = present.get(row.path)
+    if size is None:
+        folder = any(path.startswith(f"{row.path}/") for path in present)
+        found = "a symbolic link" if row.path in present else "a folder" if folder else "nothing"
+        return FileProblem(path=row.path, expected=f"a file of {row.bytes} bytes", found=found)
+    if size != row.bytes:
+        return FileProblem(path=row.path, expected=f"{row.bytes} bytes", found=f"{size} bytes")
+    if not deep:
+        return None
     try:
-        manifest = read_manifest(folder)
+        digest = files_sha256(files, row.path, row.bytes)
+    except OSError as error:
+        expected = f"a readable file of {row.bytes} bytes"
+        return FileProblem(path=row.path, expected=expected, found=error.strerror or str(error))
+    return (
+        None
+        if digest == row.sha256
+        else FileProblem(path=row.path, expected=f"sha256 {row.sha256}", found=f"sha256 {digest}")
+    )
+
+
+def files_sha256(files: Files, path: str, size: int) -> Sha256:
+    """SHA-256 of the first bytes of a file, read piece by piece.
+
+    Raises:
+        OSError: if it cannot be read.
+        StoreError: if a remote place refuses or does not answer.
+    """
+    digest = hashlib.sha256()
+    for start in range(0, size, _PIECE):
+        digest.update(files.read_ranges(path, [(start, min(_PIECE, size - start))])[0])
+    return digest.hexdigest()
+
+
+def _manifest(files: Files, problems: list[FileProblem]) -> Manifest | None:
+    try:
+        manifest = read_manifest(files)
     except StoreError as error:
         problems.append(_whole(MANIFEST_FILE, "the manifest that was published", error))
         return None
-    if manifest.version != folder.name:
+    name = files.name.rstrip("/").rpartition("/")[2]
+    if manifest.version != name:
         problems.append(
-            FileProblem(path=MANIFEST_FILE, expected=f"version {folder.name}, as the folder", found=manifest.version)
+            FileProblem(path=MANIFEST_FILE, expected=f"version {name}, as the folder", found=manifest.version)
         )
     return manifest
 
 
-def _files(folder: Path, manifest: Manifest | None, problems: list[FileProblem]) -> list[FileRow] | None:
+def _files(files: Files, manifest: Manifest | None, problems: list[FileProblem]) -> list[FileRow] | None:
     """The rows of the files table, as far as it can be trusted."""
-    path = folder / FILES_FILE
     try:
         if manifest is not None:
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            found = hashlib.sha256(files.read(FILES_FILE)).hexdigest()
             if found != manifest.files_sha256:
                 problems.append(
                     FileProblem(path=FILES_FILE, expected=f"sha256 {manifest.files_sha256}", found=f"sha256 {found}")
                 )
                 return None
-        return read_rows(path, FileRow)
+        return load_rows(files, FILES_FILE, FileRow)
     except (OSError, IntegrityError) as error:
         problems.append(_whole(FILES_FILE, "the table of files that was published", error))
         return None
 
 
-def _contradictions(folder: Path, manifest: Manifest, rows: list[FileRow], root: str) -> Iterator[FileProblem]:
+def _contradictions(files: Files, manifest: Manifest, rows: list[FileRow], root: str) -> Iterator[FileProblem]:
     """Where the manifest says something else than the files do."""
     if root != manifest.merkle_root:
         yield FileProblem(path=MANIFEST_FILE, expected=f"merkle root {manifest.merkle_root}", found=root)
@@ -150,21 +194,13 @@ def _contradictions(folder: Path, manifest: Manifest, rows: list[FileRow], root:
         if manifest.counts.get(name) != value:
             yield FileProblem(path=MANIFEST_FILE, expected=f"{name} {manifest.counts.get(name)}", found=str(value))
     try:
-        splits = read_rows(folder / _SPLITS_FILE, SplitRow)
+        splits = load_rows(files, _SPLITS_FILE, SplitRow)
     except IntegrityError:
         return  # named already
     for split in manifest.splits:
         found = tuple(row.subject_id for row in splits if row.split == split)
         if found != manifest.splits[split]:
             yield FileProblem(path=_SPLITS_FILE, expected=f"{split}: {manifest.splits[split]}", found=str(found))
-
-
-def _walk(folder: Path) -> Iterator[str]:
-    """Every file and link below a folder, relative to it; links are not followed."""
-    for parent, folders, names in os.walk(folder):
-        links = [name for name in folders if (Path(parent) / name).is_symlink()]
-        for name in (*names, *links):
-            yield (Path(parent) / name).relative_to(folder).as_posix()
 
 
 def _whole(path: str, expected: str, error: Exception) -> FileProblem:

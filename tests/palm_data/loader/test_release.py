@@ -263,7 +263,7 @@ def test_a_consumer_needs_none_of_the_factory(tiny: Tiny) -> None:
         f"import sys; sys.modules.update(dict.fromkeys({factory})); import palm_data; "
         f"release = palm_data.open_release({str(tiny.settings.releases)!r}); "
         "from palm_data.store.verify import verify_release; "
-        "print(release[0].view('MCU_01').rgb.shape, len(release[0].scan.faces), verify_release(release.tables.folder).passed)"
+        "print(release[0].view('MCU_01').rgb.shape, len(release[0].scan.faces), verify_release(release.tables.files).passed)"
     )
     assert _python(script).strip() == f"({HEIGHT}, {WIDTH}, 3) 5 True"
 
