@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike
 from zarr.abc.codec import BytesBytesCodec
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
 
+from palm_data.store.layout import shard_file
 from schemas.errors import IntegrityError, StoreError
 
 _IMAGE_AXES = ("frame", "view", "y", "x", "channel")
@@ -132,7 +133,7 @@ def write_frame(array: zarr.Array, frame: int, pixels: np.ndarray) -> None:
 
 def frame_file(name: str, frame: int, ndim: int) -> str:
     """The shard object of a frame, relative to the group, forward slashes."""
-    return f"{name}/c/{frame}" + "/0" * (ndim - 1)
+    return shard_file(name, frame, ndim)
 
 
 def _create(

@@ -78,9 +78,10 @@ class LocalFiles:
 
     def read_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Parts of a file, each given as (start, length) in bytes."""
-        descriptor = os.open(self.root / path, os.O_RDONLY)
+        # Without O_NONBLOCK, a named pipe in a file's place would have us wait for ever.
+        descriptor = os.open(f"{self.root}/{path}", os.O_RDONLY | os.O_NONBLOCK)
         try:
-            return [os.pread(descriptor, length, start) for start, length in ranges]
+            return [_read_part(descriptor, start, length) for start, length in ranges]
         finally:
             os.close(descriptor)
 
@@ -104,3 +105,13 @@ class LocalFiles:
 def as_files(place: "Path | Files") -> "Files":
     """The files of a folder; what is `Files` already stays what it is."""
     return LocalFiles(place) if isinstance(place, Path) else place
+
+def _read_part(descriptor: int, start: int, length: int) -> bytes:
+    """As much of a part as there is; one call of the system reads no more than 2 GiB."""
+    part = os.pread(descriptor, length, start)
+    while part and len(part) < length:
+        more = os.pread(descriptor, length - len(part), start + len(part))
+        if not more:
+            break
+        part += more
+    return part

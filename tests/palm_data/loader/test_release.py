@@ -236,7 +236,7 @@ def test_a_release_and_its_samples_travel_between_processes(release: Release) ->
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_data_loader_reads_with_workers_that_are_forked_from_a_reader(release: Release) -> None:
-    expected = [sample.rgb for sample in release]  # zarr's own thread is running in this process now
+    expected = [sample.rgb for sample in release]
     loader = DataLoader(release, batch_size=None, num_workers=2, collate_fn=_pixels, multiprocessing_context="fork")
     for found, wanted in zip(loader, expected, strict=True):
         assert (found == wanted).all()
@@ -258,7 +258,19 @@ def test_importing_the_package_is_fast_and_loads_nothing_heavy() -> None:
 
 
 def test_a_consumer_needs_none_of_the_factory(tiny: Tiny) -> None:
-    factory = ("torch", "dagster", "cv2", "open3d", "numba", "scipy", "jaxtyping", "smplx", "matplotlib", "mitsuba")
+    factory = (
+        "torch",
+        "dagster",
+        "zarr",
+        "cv2",
+        "open3d",
+        "numba",
+        "scipy",
+        "jaxtyping",
+        "smplx",
+        "matplotlib",
+        "mitsuba",
+    )
     script = (
         f"import sys; sys.modules.update(dict.fromkeys({factory})); import palm_data; "
         f"release = palm_data.open_release({str(tiny.settings.releases)!r}); "
