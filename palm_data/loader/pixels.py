@@ -17,31 +17,34 @@ class Pixels:
     def __init__(self, tables: Tables, shard: Shard, row: int) -> None:
         self._tables, self._shard, self._row = tables, shard, row
 
-    def stored(self, name: str, view: int | None = None, window: Window | None = None) -> np.ndarray:
-        """The values of an array as they are stored; of a window, only the tiles that it touches are read.
+    def values(self, name: str, view: int | None = None, window: Window | None = None) -> np.ndarray:
+        """An array as a consumer sees it; of a window, only the tiles that it touches are read.
 
         Raises:
             StoreError: if it is an array of labels and the version has none, or the window is not inside the image.
         """
+        return self._decoded(name, self._shard.frame(self._array(name), self._row, view, window))
+
+    def at(self, name: str, view: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """An array's values at pixels (columns x, rows y) of a view, as a consumer sees them; only their tiles are read.
+
+        Raises:
+            StoreError: as `values` does, and if a pixel is not inside the image.
+        """
+        return self._decoded(name, self._shard.pixels(self._array(name), self._row, view, x, y))
+
+    def _array(self, name: str) -> str:
         if name in LABEL_ARRAYS and not self._tables.labelled:
             raise self._tables.no_labels(name)
-        return self._shard.frame(f"{name}/{TIER}", self._row, view, window)
+        return f"{name}/{TIER}"
 
-    def decoded(self, name: str, stored: np.ndarray) -> np.ndarray:
+    def _decoded(self, name: str, stored: np.ndarray) -> np.ndarray:
         """Stored values as a consumer sees them: masks bool, depth in metres, normals of unit length."""
         if name == "depth":
             return stored * self.depth_unit
         if name == "normal":
             return stored / _NORMAL_STEPS
         return stored if name == "rgb" else stored != 0
-
-    def values(self, name: str, view: int | None = None, window: Window | None = None) -> np.ndarray:
-        """An array as a consumer sees it.
-
-        Raises:
-            StoreError: as `stored` does.
-        """
-        return self.decoded(name, self.stored(name, view, window))
 
     @property
     def depth_unit(self) -> np.float32:

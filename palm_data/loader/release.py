@@ -16,13 +16,13 @@ from palm_data.loader.location import version_files
 from palm_data.loader.sample import Sample
 from palm_data.loader.selection import checked_cameras
 from palm_data.loader.shards import Shard
-from palm_data.loader.tables import Tables, Where, released_camera
+from palm_data.loader.tables import Tables, Where
 from schemas.arrow import table_to_rows
 from schemas.camera import Camera
 from schemas.errors import StoreError
 from schemas.hand import HandConvention
 from schemas.ids import CameraId, Sha256, SubjectId, VersionId
-from schemas.release import CameraRow, CaptureRow, ImageRow, Manifest, SplitName, SplitRow, SubjectRow
+from schemas.release import CaptureRow, ImageRow, Manifest, SplitName, SplitRow, SubjectRow
 
 if TYPE_CHECKING:
     from palm_data.loader.torch_dataset import TorchDataset
@@ -298,7 +298,7 @@ class Release(Sequence[Sample]):
 
     def cameras(self, subject_id: SubjectId) -> tuple[Camera, ...]:
         """The cameras of a subject's undistorted images, in the order of the views."""
-        return tuple(released_camera(row) for row in self.tables.rows("cameras", CameraRow, subject_id))
+        return self.tables.cameras(subject_id)
 
     def images(self, subject_id: SubjectId, frame: int) -> tuple[ImageRow, ...]:
         """The rows of a capture's images, in the order of the views."""

@@ -118,7 +118,7 @@ class View:
         return View(self._pixels, self._labels, windowed(self.camera, window), self._image, absolute)
 
     def at(self, name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """The values of an array (`rgb`, `depth`, …) at pixels (columns x, rows y); the tiles of their box are read.
+        """The values of an array (`rgb`, `depth`, …) at pixels (columns x, rows y), of which only the tiles are read.
 
         Raises:
             StoreError: if there are no pixels, or one lies outside this view.
@@ -126,9 +126,11 @@ class View:
         if not len(x):
             raise StoreError(f"{self}: {name}: expected pixels, found none.")
         left, top = int(x.min()), int(y.min())
-        part = self.window(left, top, int(x.max()) - left + 1, int(y.max()) - top + 1)
-        stored = self._pixels.stored(name, self._image.view_index, part._window)
-        return self._pixels.decoded(name, stored[y - top, x - left])
+        box = Window(left, top, int(x.max()) - left + 1, int(y.max()) - top + 1)
+        box.check_inside(self.camera.width, self.camera.height)
+        if self._window is not None:
+            x, y = x + self._window.x, y + self._window.y
+        return self._pixels.at(name, self._image.view_index, x, y)
 
     def _values(self, name: str) -> np.ndarray:
         return self._pixels.values(name, self._image.view_index, self._window)

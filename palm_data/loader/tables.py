@@ -63,11 +63,12 @@ class Tables:
         self._tables = {name: self._read(name, model) for name, model in MODELS.items()}
         self._labels: dict[str, pa.Table] = {}
         self._bounds: dict[str, dict[SubjectId, tuple[int, int]]] = {}
+        self._cameras: dict[SubjectId, tuple[Camera, ...]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel to other processes without what is derived, or read again when it is asked for."""
         state = {name: value for name, value in self.__dict__.items() if name not in _DERIVED}
-        return {**state, "_labels": {}, "_bounds": {}}
+        return {**state, "_labels": {}, "_bounds": {}, "_cameras": {}}
 
     def __getitem__(self, name: str) -> pa.Table:
         """A table by its name, as released.
@@ -168,7 +169,7 @@ class Tables:
         Raises:
             StoreError: if there are none.
         """
-        rows = self[name].filter(pc.field("subject_id") == subject_id)
+        rows = self.subject_rows(name, subject_id)
         if not rows.num_rows:
             raise StoreError(
                 f"{self.files.name}: expected a subject of version {self.manifest.version}, found {subject_id!r}."
@@ -176,7 +177,7 @@ class Tables:
         return tuple(table_to_rows(model, rows))
 
     def subject_rows(self, name: str, subject_id: SubjectId) -> pa.Table:
-        """A subject's rows of a table of labels, found without looking at the others' each time; may be none.
+        """A subject's rows of a table, found without looking at the others' each time; may be none.
 
         Raises:
             StoreError: if the version has no labels.
@@ -190,8 +191,23 @@ class Tables:
 
     def images(self, subject_id: SubjectId, frame: int) -> tuple[ImageRow, ...]:
         """The rows of a capture's images, in the order of the views."""
-        rows = self["images"].filter((pc.field("subject_id") == subject_id) & (pc.field("frame") == frame))
+        theirs = self.subject_rows("images", subject_id)
+        # Looked up in numpy: Arrow's filter takes a hundred times as long to start as the few rows here take.
+        found = np.flatnonzero(theirs["frame"].to_numpy() == frame)
+        together = len(found) and found[-1] - found[0] + 1 == len(found)
+        rows = theirs.slice(int(found[0]), len(found)) if together else theirs.take(pa.array(found, pa.int64()))
         return tuple(table_to_rows(ImageRow, rows))
+
+    def cameras(self, subject_id: SubjectId) -> tuple[Camera, ...]:
+        """The cameras of a subject's undistorted images, in the order of the views.
+
+        Raises:
+            StoreError: if there is no such subject.
+        """
+        if subject_id not in self._cameras:
+            rows = self.rows("cameras", CameraRow, subject_id)
+            self._cameras[subject_id] = tuple(released_camera(row) for row in rows)
+        return self._cameras[subject_id]
 
     def shard_files(self, subject_id: SubjectId) -> dict[str, tuple[int, Sha256]]:
         """Size and digest of each file of a subject's group, by its path in the group."""
