@@ -201,4 +201,6 @@ def _counts(folder: Path) -> CocoCounts:
         document = json.loads(path.read_bytes())
         return CocoCounts(images=len(document["images"]), hands=len(document["annotations"]))
     except (OSError, ValueError, KeyError) as error:
-        raise IntegrityError(f"{path}: expected the annotations of an export, found {error!r}. Export again.") from error
+        raise IntegrityError(
+            f"{path}: expected the annotations of an export, found {error!r}. Export again."
+        ) from error
