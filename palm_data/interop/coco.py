@@ -26,7 +26,7 @@ from palm_data.store.atomic import write_bytes
 from schemas.errors import IntegrityError, SettingsError
 from schemas.hand import JOINT_NAMES
 
-ANNOTATIONS_FILE = "annotations/keypoints.json"
+ANNOTATIONS = "annotations"
 VISIBLE_FROM = 0.2
 """Confidence from which a detection counts as seen; below it, triangulation by default does not use it either."""
 _CODE_VERSION = "1"

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from palm_data.interop.official_encoding import crop_fits, crop_room
 from palm_data.interop.official_layout import CAMERA_IDS, CROP_PX, MAX_FRAMES
+from palm_data.interop.official_size import shrunk_camera, shrunk_mask
 from palm_data.loader.release import Release
 from palm_data.loader.sample import Sample
 from schemas.camera import Camera
@@ -53,8 +54,8 @@ def require_right_hand(convention: HandConvention) -> None:
         )
 
 
-def official_cameras(release: Release, subject_id: SubjectId) -> tuple[Camera, ...]:
-    """The subject's seven colour cameras.
+def official_cameras(release: Release, subject_id: SubjectId, longest: int | None) -> tuple[Camera, ...]:
+    """The subject's seven colour cameras, of images that are at most `longest` px on their longer side.
 
     Raises:
         StoreError: if one is missing, or their images differ in size.
@@ -71,7 +72,7 @@ def official_cameras(release: Release, subject_id: SubjectId) -> tuple[Camera, .
     if len(sizes) > 1:
         found = ", ".join(f"{width}×{height}" for width, height in sizes)
         raise StoreError(f"subject {subject_id}: cameras: expected images of one size, found {found}.")
-    return chosen
+    return tuple(shrunk_camera(camera, longest) for camera in chosen)
 
 
 def require_few_frames(release: Release) -> None:
@@ -89,18 +90,19 @@ def require_few_frames(release: Release) -> None:
             )
 
 
-def plan_subject(release: Release, subject_id: SubjectId, *, keep_small: bool) -> SubjectPlan:
+def plan_subject(release: Release, subject_id: SubjectId, *, keep_small: bool, longest: int | None) -> SubjectPlan:
     """Choose the subject's captures by their hand, their images and the size of their masks.
 
     Args:
         keep_small: keep captures with a mask in which the official training could not cut a patch.
+        longest: px that the images' longer side will have at most.
 
     Raises:
         IntegrityError: if a mask is damaged.
     """
     frames, left_out = [], []
     for sample in release.subject(subject_id):
-        reason = _missing(sample) or ("" if keep_small else _too_small(sample))
+        reason = _missing(sample) or ("" if keep_small else _too_small(sample, longest))
         if reason:
             left_out.append(LeftOut(subject_id=subject_id, frame=sample.frame, reason=reason))
         else:
@@ -132,8 +134,11 @@ def _missing(sample: Sample) -> str:
     return NO_HAND if sample.hand is None else ""
 
 
-def _too_small(sample: Sample) -> str:
-    views = [view for view in sample.views if view.camera_id in CAMERA_IDS]
-    rooms = {view.camera_id: crop_room(view.mask, view.hand_mask) for view in views}
+def _too_small(sample: Sample, longest: int | None) -> str:
+    rooms = {}
+    for view in sample.views:
+        if view.camera_id in CAMERA_IDS:
+            camera = shrunk_camera(view.camera, longest)
+            rooms[view.camera_id] = crop_room(shrunk_mask(view.mask, camera), shrunk_mask(view.hand_mask, camera))
     small = [f"{name} {room[0]}×{room[1]} px" for name, room in rooms.items() if not crop_fits(room)]
     return f"mask too small for a patch of {CROP_PX} px: {', '.join(small)}" if small else ""

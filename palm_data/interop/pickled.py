@@ -42,23 +42,32 @@ def object_npy(content: Mapping[str, Plain]) -> bytes:
 
 
 def read_object_npy(path: Path) -> object:
-    """The element of such a file as plain dicts, lists, texts, numbers and arrays; nothing in it is executed.
+    """The element of such a file, as `parse_object_npy` gives it.
 
     Raises:
         BadInputError: if it is not such a file, or mentions any class or function but numpy's own for arrays.
         StoreError: if the disk would not give it.
     """
-    stream = io.BytesIO(read_bounded(path, max_bytes=_MAX_BYTES))
+    return parse_object_npy(read_bounded(path, max_bytes=_MAX_BYTES), path)
+
+
+def parse_object_npy(content: bytes, source: Path) -> object:
+    """The element as plain dicts, lists, texts, numbers and arrays; nothing in it is executed.
+
+    Raises:
+        BadInputError: if it is not such a file, or mentions any class or function but numpy's own for arrays.
+    """
+    stream = io.BytesIO(content)
     try:
         version = np.lib.format.read_magic(stream)
         if version != (1, 0):
             raise ValueError(f"format {version}")
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    except ValueError as error:
-        raise BadInputError(path, field="header", expected="a .npy file", found=error) from error
+    except (ValueError, EOFError, SyntaxError) as error:
+        raise BadInputError(source, field="header", expected="a .npy file", found=error) from error
     if shape != () or dtype != np.dtype(object):
-        raise BadInputError(path, field="header", expected="one pickled object", found=f"{dtype} of shape {shape}")
-    return read_pickled_tree(stream.read(), path)
+        raise BadInputError(source, field="header", expected="one pickled object", found=f"{dtype} of shape {shape}")
+    return read_pickled_tree(stream.read(), source)
 
 
 def _value(value: Plain) -> bytes:

@@ -15,8 +15,8 @@ _LEVEL = 3
 _MAX_PIXELS = 64 << 20
 
 
-def write_png(path: Path, image: UInt8[ndarray, "h w *c"]) -> None:
-    """Write an image whole or not at all: RGB (h, w, 3), or one channel (h, w).
+def png_bytes(image: UInt8[ndarray, "h w *c"]) -> bytes:
+    """An image as a PNG: RGB (h, w, 3), or one channel (h, w).
 
     Raises:
         StoreError: if OpenCV cannot encode it.
@@ -24,8 +24,17 @@ def write_png(path: Path, image: UInt8[ndarray, "h w *c"]) -> None:
     in_file_order = np.ascontiguousarray(image[..., ::-1] if image.ndim == 3 else image)
     written, encoded = cv2.imencode(".png", in_file_order, [cv2.IMWRITE_PNG_COMPRESSION, _LEVEL])
     if not written:
-        raise StoreError(f"{path}: expected an image that can be encoded, found shape {image.shape}.")
-    write_bytes(path, encoded.tobytes())
+        raise StoreError(f"PNG: expected an image that can be encoded, found shape {image.shape}.")
+    return encoded.tobytes()
+
+
+def write_png(path: Path, image: UInt8[ndarray, "h w *c"]) -> None:
+    """Write an image whole or not at all.
+
+    Raises:
+        StoreError: if OpenCV cannot encode it.
+    """
+    write_bytes(path, png_bytes(image))
 
 
 def read_png(path: Path) -> UInt8[ndarray, "h w *c"]:
