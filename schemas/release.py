@@ -13,7 +13,7 @@ from schemas.camera import Turn
 from schemas.capture import AgeBand, HeightBand, Sex, SkinTone
 from schemas.ids import CalibrationId, CameraId, Sha256, Slug, SubjectId, VersionId
 
-SCHEMA_VERSION = "1.1.0"
+SCHEMA_VERSION = "1.2.0"
 SplitName = Literal["train", "val", "test"]
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
@@ -65,10 +65,12 @@ class SubjectRow(BaseModel):
     model_config = _FROZEN
 
     subject_id: SubjectId
-    sex: Sex
-    age_band: Annotated[AgeBand, Field(description="Age in years, both ends included.")]
-    height_band: Annotated[HeightBand, Field(description="Standing height, cm, both ends included.")]
-    skin_tone: SkinTone
+    sex: Annotated[Sex | None, Field(description="null = not known (imported).")]
+    age_band: Annotated[AgeBand | None, Field(description="Age in years, both ends included; null = not known.")]
+    height_band: Annotated[
+        HeightBand | None, Field(description="Standing height, cm, both ends included; null = not known.")
+    ]
+    skin_tone: Annotated[SkinTone | None, Field(description="null = not known.")]
     captures: Annotated[int, Field(ge=0, description="Released captures of the subject.")]
 
 
@@ -93,10 +95,12 @@ class CaptureRow(BaseModel):
     gesture: Slug
     raw_frame: Annotated[int, Field(ge=0, description="The rig's own frame number.")]
     calibration_id: CalibrationId
-    scan_file: Annotated[str, Field(description="Raw scan the rows come from, relative to the raw root.")]
-    scan_sha256: Sha256
-    scan_vertices: Annotated[int, Field(gt=0, description="Vertices of the scan.")]
-    scan_faces: Annotated[int, Field(gt=0, description="Triangles of the scan.")]
+    scan_file: Annotated[
+        str | None, Field(description="Raw scan the rows come from, relative to the raw root; null = no scan (imported).")
+    ]
+    scan_sha256: Sha256 | None
+    scan_vertices: Annotated[int, Field(ge=0, description="Vertices of the scan.")]
+    scan_faces: Annotated[int, Field(ge=0, description="Triangles of the scan.")]
     silhouette_iou_mean: Annotated[
         float | None, Field(ge=0, le=1, description="Projected scan against the segmented image, mean over views.")
     ]

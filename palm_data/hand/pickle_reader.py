@@ -40,10 +40,10 @@ class _Type:
 
 
 class _Scalar:
-    """A numpy scalar, of which a hand model has none that matters."""
+    """A numpy scalar: its type and bytes; a hand model has none that matters."""
 
-    def __init__(self, *_: object) -> None:
-        pass
+    def __init__(self, dtype: object = None, content: object = None) -> None:
+        self.state = (1, (), dtype, False, content)
 
 
 class _Attributes:
@@ -154,6 +154,47 @@ def read_pickled_arrays(path: Path) -> dict[str, np.ndarray | str]:
     return arrays
 
 
+def read_pickled_tree(content: bytes, source: Path) -> object:
+    """A pickle's nested dicts, lists and tuples (as lists) of texts, numbers and arrays; nothing in it is executed.
+
+    Raises:
+        BadInputError: if it is not such a pickle, or mentions any class or function but numpy's own for arrays.
+    """
+    try:
+        return _plain(_Reader(io.BytesIO(content), encoding="latin1").load(), source, "pickle", {})
+    except BadInputError:
+        raise
+    except Exception as error:  # a malformed pickle can raise anything; nothing of it has run
+        raise BadInputError(
+            source, field="pickle", expected="dicts, lists, numbers and numpy arrays", found=f"{type(error).__name__}: {error}",
+            hint="Nothing in the file was executed.",
+        ) from error  # fmt: skip
+
+
+def _plain(value: object, source: Path, name: str, seen: dict[int, object]) -> object:
+    """What a value stands for; one that is mentioned many times is built once."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if id(value) not in seen:
+        seen[id(value)] = _plain_once(value, source, name, seen)
+    return seen[id(value)]
+
+
+def _plain_once(value: object, source: Path, name: str, seen: dict[int, object]) -> object:
+    if isinstance(value, dict):
+        return {key: _plain(entry, source, f"{name}[{key!r}]", seen) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry, source, f"{name}[{at}]", seen) for at, entry in enumerate(value)]
+    if isinstance(value, _Scalar):
+        return _dense(value, source, name).item()
+    if isinstance(value, _Array):
+        match value.state:
+            case (int(), (), _Type(code="O8" | "O"), _, [element]):
+                return _plain(element, source, name, seen)
+        return _dense(value, source, name)
+    raise BadInputError(source, field=name, expected="a number, text, array, list or dict", found=type(value).__name__)
+
+
 def _value(value: object, path: Path, name: str) -> np.ndarray | str | None:
     """The plain array or text that an unpickled value stands for; None for anything else."""
     if isinstance(value, str):
@@ -169,7 +210,7 @@ def _value(value: object, path: Path, name: str) -> np.ndarray | str | None:
     return None
 
 
-def _dense(value: _Array, path: Path, name: str) -> np.ndarray:
+def _dense(value: _Array | _Scalar, path: Path, name: str) -> np.ndarray:
     match value.state:
         case (
             int(),

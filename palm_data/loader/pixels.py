@@ -6,6 +6,7 @@ from palm_data.loader.shards import Shard
 from palm_data.loader.tables import Tables
 from palm_data.loader.window import Window
 from palm_data.store.label_tables import LABEL_ARRAYS
+from schemas.errors import StoreError
 
 TIER = "full"
 _NORMAL_STEPS = np.float32(32767.0)
@@ -21,7 +22,7 @@ class Pixels:
         """An array as a consumer sees it; of a window, only the tiles that it touches are read.
 
         Raises:
-            StoreError: if it is an array of labels and the version has none, or the window is not inside the image.
+            StoreError: if the version does not hold such an array, or the window is not inside the image.
         """
         return self._decoded(name, self._shard.frame(self._array(name), self._row, view, window))
 
@@ -36,6 +37,7 @@ class Pixels:
     def _array(self, name: str) -> str:
         if name in LABEL_ARRAYS and not self._tables.labelled:
             raise self._tables.no_labels(name)
+        self._require(name)
         return f"{name}/{TIER}"
 
     def _decoded(self, name: str, stored: np.ndarray) -> np.ndarray:
@@ -49,4 +51,12 @@ class Pixels:
     @property
     def depth_unit(self) -> np.float32:
         """Metres of one step of the stored depth."""
+        self._require("depth")
         return np.float32(self._shard.attributes(f"depth/{TIER}")["unit_mm"] / 1000.0)
+
+    def _require(self, name: str) -> None:
+        if not self._shard.has(f"{name}/{TIER}"):
+            raise StoreError(
+                f"{self._tables.files.name}: {name}: expected an array of this name, found none in version "
+                f"{self._tables.manifest.version}. What was imported from elsewhere holds what there was."
+            )

@@ -254,7 +254,13 @@ class Sample:
 
     @cached_property
     def scan(self) -> Scan:
-        """The scan's surface, in the world."""
+        """The scan's surface, in the world.
+
+        Raises:
+            StoreError: if the version holds no scan of it, as one that was imported from elsewhere may not.
+        """
+        if self.capture.scan_file is None:
+            raise StoreError(f"{self}: scan: expected one in version {self._release.version}, found none.")
         uv, uv_faces, texture = self._rows("uv", "uv"), self._rows("uv_faces", "uv_face"), self._texture()
         return Scan(
             vertices=self._rows("vertices", "vertex"),

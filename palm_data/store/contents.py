@@ -94,11 +94,11 @@ def gather(plan: ReleasePlan, workspace: Workspace, settings: Settings) -> Relea
         **(labelled.counts if labelled else {}),
     }
     entries = [
-        *(_document(f"tables/{name}.parquet", content, "table") for name, content in tables.items()),
-        _document("README.md", readme(plan, counts, splits, labels=labelled is not None).encode(), "document"),
-        _document("LICENSE", _terms(settings), "document"),
-        _document("report/left_out.json", _left_out(plan), "document"),
-        *(entry for one, record in records.items() for entry in _array_entries(shard.SHARD, record, folders[one])),
+        *(document(f"tables/{name}.parquet", content, "table") for name, content in tables.items()),
+        document("README.md", readme(plan, counts, splits, labels=labelled is not None).encode(), "document"),
+        document("LICENSE", terms(settings), "document"),
+        document("report/left_out.json", _left_out(plan), "document"),
+        *(entry for one, record in records.items() for entry in array_entries(shard.SHARD, record, folders[one])),
         *(_label_entries(labelled) if labelled else ()),
     ]
     entries.sort(key=lambda entry: entry.row.path.encode())
@@ -137,14 +137,14 @@ def _gestures(indexes: Iterable[CaptureIndex]) -> list[GestureRow]:
 
 def _label_entries(labelled: LabelContents) -> Iterable[Entry]:
     """The masks, in the subjects' groups, whose own metadata is the shard's; and the convention of all hands."""
-    yield _document(f"tables/{CONVENTION_FILE}", labelled.convention, "metadata")
+    yield document(f"tables/{CONVENTION_FILE}", labelled.convention, "metadata")
     for subject_id, record in labelled.records.items():
-        for entry in _array_entries(labels.LABELS, record, labelled.folders[subject_id]):
+        for entry in array_entries(labels.LABELS, record, labelled.folders[subject_id]):
             if entry.row.path != f"shards/{subject_id}.zarr/{_ROOT}":
                 yield entry
 
 
-def _array_entries(group: str, record: StageRecord, folder: Path) -> Iterable[Entry]:
+def array_entries(group: str, record: StageRecord, folder: Path) -> Iterable[Entry]:
     """The files of a stage's Zarr group, where a subject's group has them."""
     prefix, subject_id = f"{group}/", record.key
     for item in record.outputs:
@@ -166,7 +166,7 @@ def _kind(path: str) -> tuple[str, str | None]:
     return (first, None) if first in (*_IMAGE_MODALITIES, "scan") and rest else ("metadata", None)
 
 
-def _document(path: str, content: bytes, modality: str) -> Entry:
+def document(path: str, content: bytes, modality: str) -> Entry:
     digest = hashlib.sha256(content).hexdigest()
     return Entry(row=FileRow(path=path, bytes=len(content), sha256=digest, modality=modality), source=content)
 
@@ -179,7 +179,7 @@ def _left_out(plan: ReleasePlan) -> bytes:
     return (json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-def _terms(settings: Settings) -> bytes:
+def terms(settings: Settings) -> bytes:
     if settings.release.terms is None:
         return default_terms().encode()
     try:

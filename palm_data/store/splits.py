@@ -14,21 +14,21 @@ from typing import get_args
 
 from schemas.capture import Subject
 from schemas.ids import SubjectId, VersionId
-from schemas.release import SplitName, SplitRow
+from schemas.release import SplitName, SplitRow, SubjectRow
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 _TENTHS: dict[SplitName, int] = {"train": 8, "val": 1, "test": 1}
 
-Stratum = tuple[str, str, str]
+Stratum = tuple[str | None, str | None, str | None]
 
 
-def stratum(subject: Subject) -> Stratum:
-    """What has to be spread evenly over the splits."""
+def stratum(subject: Subject | SubjectRow) -> Stratum:
+    """What has to be spread evenly over the splits; people of whom it is not known are one stratum."""
     return subject.sex, subject.age_band, subject.skin_tone
 
 
 def assign_splits(
-    subjects: Sequence[Subject], parent: Mapping[SubjectId, SplitRow], version: VersionId
+    subjects: Sequence[Subject] | Sequence[SubjectRow], parent: Mapping[SubjectId, SplitRow], version: VersionId
 ) -> tuple[SplitRow, ...]:
     """The split of each subject, sorted by subject; those the parent has keep theirs.
 

@@ -82,9 +82,9 @@ def load_table(files: Files, file: str, model: type[BaseModel], *, sha256: Sha25
     except (OSError, ValueError, pa.ArrowException) as error:
         raise IntegrityError(f"{path}: expected a Parquet file, found {error}") from error
     expected = arrow_schema(model)
-    if not table.schema.equals(expected):
+    if not _reads_as(table.schema, expected):
         raise IntegrityError(f"{path}: expected columns {_columns(expected)}, found {_columns(table.schema)}.")
-    return table
+    return table if table.schema.equals(expected) else table.cast(expected.with_metadata(table.schema.metadata))
 
 
 def concatenated(
@@ -124,6 +124,13 @@ def load_rows(files: Files, file: str, model: type[Row], *, sha256: Sha256 | Non
         return table_to_rows(model, table)
     except ValidationError as error:
         raise IntegrityError(f"{files.name}/{file}: expected rows of {model.__name__}, found {error}") from error
+
+
+def _reads_as(found: pa.Schema, expected: pa.Schema) -> bool:
+    """Whether the columns are the expected ones; older tables promise a value where newer ones may have none."""
+    return found.names == expected.names and all(
+        old.type == new.type and (new.nullable or not old.nullable) for old, new in zip(found, expected, strict=True)
+    )
 
 
 def _columns(schema: pa.Schema) -> str:

@@ -85,7 +85,7 @@ def test_the_tables_hold_every_subjects_rows(tiny: Tiny) -> None:
     assert read_rows(tables / "hands.parquet", HandRow) == made[0].hands + made[1].hands
     assert read_rows(tables / "quality.parquet", QualityRow) == made[0].quality + made[1].quality
     assert (manifest.counts["hands"], manifest.counts["captures_ok"]) == (3, 3)
-    assert manifest.schema_version == "1.1.0"
+    assert manifest.schema_version == "1.2.0"
 
 
 def test_files_of_labels_are_known_by_subject_modality_and_tier(tiny: Tiny) -> None:

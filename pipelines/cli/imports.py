@@ -1,0 +1,77 @@
+"""`palm import`: other people's data as a release of ours."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from pipelines.cli.console import console
+from schemas.settings import load_settings
+
+_LISTED = 20
+
+
+class Format(StrEnum):
+    """Whose format."""
+
+    OFFICIAL = "official"
+
+
+def import_(
+    path: Annotated[Path, typer.Argument(help="A version's folder such as PALM/XR20A, or one subject's folder or zip.")],
+    *,
+    format: Annotated[Format, typer.Option(help="official: the official PALM release, as zips or folders.")],
+    version: Annotated[str, typer.Option(help="MAJOR.MINOR.PATCH to publish it as; published once.")] = "1.0.0",
+    hand_model: Annotated[
+        Path | None, typer.Option(help="The MANO file that the hands are of, made by: palm mano import.")
+    ] = None,
+    workspace: Annotated[Path | None, typer.Option(help="Where work in progress is kept.")] = None,
+    releases: Annotated[Path | None, typer.Option(help="Where the version is published.")] = None,
+) -> None:
+    """Publish an official release as a version of ours. Asked for again, an interrupted import goes on where it was.
+
+    What cannot be read is left out and listed; checksums are verified if gt_checksums.json lies beside the data. Nothing in
+    the files is executed, and archives are never unpacked by the names they give.
+    """
+    from palm_data.interop.official_import import import_official
+    from palm_data.store.workspace import Workspace
+
+    del format  # there is one
+    settings = load_settings(workspace=workspace, releases=releases, hand_model=hand_model)
+    with _bar("subjects") as progress:
+        done = import_official(path, version, Workspace(settings.workspace), settings, progress=progress)
+    counts = done.manifest.counts
+    folder = settings.releases.absolute() / done.manifest.version
+    _say(
+        f"{folder}: {counts['captures']} captures of {counts['subjects']} subjects, {counts['images']} images, "
+        f"{counts['hands']} hands."
+    )
+    _list("Left out", [f"{one.subject_id}: {'; '.join(one.reasons)}" for one in done.left_out])
+    _list("Set aside or not known", done.met)
+    _say(f'Open it with: palm_data.open_release("{folder.parent}", version="{done.manifest.version}")')
+
+
+def _list(title: str, lines: Sequence[str]) -> None:
+    if lines:
+        _say(f"{title} ({len(lines)}):")
+    for line in lines[:_LISTED]:
+        _say(f"  {line}")
+    if len(lines) > _LISTED:
+        _say(f"  and {len(lines) - _LISTED} more, in the version's report folder.")
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _say(text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
