@@ -1,7 +1,8 @@
 """Identifiers: what a subject, a gesture, a camera, a calibration and a version are called.
 
 The rig names its cameras `NN_A`, `NN_B` (mono stereo pair) and `NN_C` (colour) for pod NN. We call the colour
-cameras `MCU_NN`, as the official PALM release does, and the mono cameras `MCU_NN_A` and `MCU_NN_B`.
+cameras `MCU_NN`, as the official PALM release does, and the mono cameras `MCU_NN_A` and `MCU_NN_B`. Cameras of an
+imported InterHand2.6M keep their six digits: `IH_400262`.
 """
 
 import re
@@ -13,13 +14,14 @@ from schemas.errors import BadInputError
 
 SubjectId = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}$")]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$", max_length=64)]
-CameraId = Annotated[str, StringConstraints(pattern=r"^MCU_[0-9]{2}(_[AB])?$")]
+CameraId = Annotated[str, StringConstraints(pattern=r"^(MCU_[0-9]{2}(_[AB])?|IH_[0-9]{6})$")]
 CalibrationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 VersionId = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$")]
 
 _RAW_CAMERA = re.compile(r"([0-9]{2})_([ABC])")
 _CAMERA = re.compile(r"MCU_([0-9]{2})(?:_([AB]))?")
+_FOREIGN_CAMERA = re.compile(r"IH_[0-9]{6}")
 
 
 def camera_id_from_raw(raw_name: str) -> CameraId:
@@ -49,6 +51,6 @@ def raw_from_camera_id(camera_id: CameraId) -> str:
 
 
 def is_colour_camera(camera_id: CameraId) -> bool:
-    """Whether the camera is one of the colour cameras (`MCU_NN`), not a mono one."""
+    """Whether the camera is one of the colour cameras (`MCU_NN`, and all imported ones), not a mono one."""
     match = _CAMERA.fullmatch(camera_id)
-    return match is not None and match.group(2) is None
+    return match.group(2) is None if match is not None else _FOREIGN_CAMERA.fullmatch(camera_id) is not None

@@ -12,7 +12,7 @@ from palm_data.loader.shards import Shard
 from palm_data.loader.window import Window, windowed
 from schemas.camera import Camera
 from schemas.errors import StoreError
-from schemas.ids import CameraId, Slug, SubjectId
+from schemas.ids import CameraId, Sha256, Slug, SubjectId
 from schemas.quality import QualityRow
 from schemas.release import CaptureRow, ImageRow, SplitName, SubjectRow
 
@@ -64,6 +64,11 @@ class View:
     def present(self) -> bool:
         """Whether the rig delivered this image; if not, `rgb` is zero."""
         return self._image.present
+
+    @property
+    def raw_sha256(self) -> Sha256 | None:
+        """Digest of the file that the image was made of; None if the rig delivered none."""
+        return self._image.raw_sha256
 
     @cached_property
     def rgb(self) -> np.ndarray:

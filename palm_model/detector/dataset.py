@@ -1,7 +1,7 @@
 """What the detector learns from: the annotated images of consenting people, cut about their scans and kept small."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class Examples:
     digest: Sha256
     """Of images and labels."""
     left_out: int
-    """Annotated images that no usable capture holds."""
+    """Annotated images that could not be used."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -76,7 +76,9 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class _Example:
+class Example:
+    """One annotated crop."""
+
     crop: UInt8[ndarray, "kept kept 3"]
     points_px: Float[ndarray, "21 2"]
     labelled: Bool[ndarray, "21"]
@@ -113,7 +115,7 @@ def find_examples(sessions: Sequence[Session], settings: Settings) -> Examples |
         BadInputError: if a file of annotations cannot be read.
         StoreError: if a session's calibration has not been imported.
     """
-    found: dict[Sha256, _Example] = {}
+    found: dict[Sha256, Example] = {}
     left_out = 0
     for session in sessions:
         annotated = {item.path: item for item in read_annotations(session.raw)}
@@ -128,13 +130,12 @@ def find_examples(sessions: Sequence[Session], settings: Settings) -> Examples |
         left_out += len(annotated) - len(used)
     if not found:
         return None
-    ordered = [found[digest] for digest in sorted(found)]
-    return _stacked(ordered, left_out)
+    return stacked_examples(found.values(), left_out)
 
 
 def _examples(
     session: Session, index: CaptureIndex, annotated: dict[str, AnnotatedImage], settings: Settings
-) -> Iterator[tuple[str, _Example]]:
+) -> Iterator[tuple[str, Example]]:
     settings = settings.model_copy(update={"raw": session.raw})
     reader = ViewReader(load_cameras(session.workspace, index.session.calibration_id), settings)
     for capture in index.captures:
@@ -146,14 +147,10 @@ def _examples(
             yield item.path, _example(view, item, kept_px(settings), subject_digest(index))
 
 
-def _example(view: View, item: AnnotatedImage, size: int, person: Sha256) -> _Example:
-    middle = CropBox(
-        left=round(view.box.left - (ROOM - 1.0) / 2.0 * view.box.side),
-        top=round(view.box.top - (ROOM - 1.0) / 2.0 * view.box.side),
-        side=round(ROOM * view.box.side),
-    )
+def _example(view: View, item: AnnotatedImage, size: int, person: Sha256) -> Example:
+    middle = room_about(view.box)
     points_px, labelled = stored_points(item, view.camera)
-    return _Example(
+    return Example(
         crop=cut_crop(view.image, middle, size),
         points_px=middle.to_crop(points_px, size),
         labelled=labelled,
@@ -176,18 +173,37 @@ def stored_points(item: AnnotatedImage, camera: Camera) -> tuple[Float[ndarray, 
     return normalised * (camera.fx, camera.fy) + middle, np.logical_and(item.labelled, inside)
 
 
-def _stacked(examples: Sequence[_Example], left_out: int) -> Examples:
-    points = np.stack([example.points_px for example in examples])
-    labelled = np.stack([example.labelled for example in examples])
+def stacked_examples(examples: Iterable[Example], left_out: int) -> Examples:
+    """The examples, each image once, in an order that is theirs alone; at least one."""
+    ordered = [example for _, example in sorted({example.image: example for example in examples}.items())]
     digest = hashlib.sha256()
-    for example in examples:
+    for example in ordered:
         digest.update(example.image.encode() + example.labelled.tobytes() + np.round(example.points_px, 3).tobytes())
     return Examples(
-        crops=np.stack([example.crop for example in examples]),
-        points_px=points,
-        labelled=labelled,
-        images=tuple(example.image for example in examples),
-        people=tuple(example.person for example in examples),
+        crops=np.stack([example.crop for example in ordered]),
+        points_px=np.stack([example.points_px for example in ordered]),
+        labelled=np.stack([example.labelled for example in ordered]),
+        images=tuple(example.image for example in ordered),
+        people=tuple(example.person for example in ordered),
         digest=digest.hexdigest(),
         left_out=left_out,
+    )
+
+
+def merged_examples(parts: Sequence[Examples]) -> Examples:
+    """All examples of several sets; of an image that is in two, the last one's labels count."""
+    rows = (
+        Example(part.crops[row], part.points_px[row], part.labelled[row], part.images[row], part.people[row])
+        for part in parts
+        for row in range(len(part))
+    )
+    return stacked_examples(rows, sum(part.left_out for part in parts))
+
+
+def room_about(box: CropBox) -> CropBox:
+    """The square that is kept of a square that is looked at: with room for turning and moving."""
+    return CropBox(
+        left=round(box.left - (ROOM - 1.0) / 2.0 * box.side),
+        top=round(box.top - (ROOM - 1.0) / 2.0 * box.side),
+        side=round(ROOM * box.side),
     )

@@ -1,8 +1,7 @@
-"""The stage `detector_training`: a detector from the annotated images of every session that is given."""
+"""The stage `detector_training`: a detector from annotated images."""
 
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from palm_data.store.atomic import write_bytes
 from palm_data.store.workspace import StageReport, Workspace
 from palm_model.detector.augment import centred
 from palm_model.detector.checkpoint import KEY, TRAINING, checkpoint_sha256, write_checkpoint
-from palm_model.detector.dataset import ROOM, Examples, Session, load_examples
+from palm_model.detector.dataset import ROOM, Examples
 from palm_model.detector.train import CODE_VERSION, Progress, learning_settings, train_detector
 from palm_model.detector.validation import detect_crops
 from schemas.settings import DetectorSettings, Settings
@@ -28,27 +27,24 @@ _COLUMNS = 7
 
 
 def make_detector(
-    sessions: Sequence[Session],
+    examples: Examples,
+    workspace: Workspace,
     settings: Settings,
     *,
     start: Path | None = None,
     progress: Progress = lambda done, total, loss: None,
 ) -> StageReport:
-    """Train the detector of the first session's workspace, unless the same one is there already.
+    """Train a workspace's detector, unless the same one is there already.
 
     Training goes on where an earlier, killed one of the same data and settings left off.
 
     Args:
-        sessions: where annotated images are; at least one.
+        examples: annotated images, of sessions (`load_examples`), of releases (`released_examples`) or of both.
         start: the detector to go on from; None: ImageNet's encoder and a fresh decoder.
 
     Raises:
-        BadInputError: if there is no annotated image that can be used.
         IntegrityError: if the start is not a detector.
-        StoreError: if a session's calibration has not been imported.
     """
-    examples = load_examples(sessions, settings)
-    workspace = sessions[0].workspace
     states = states_folder(workspace, TRAINING)
 
     def work(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 from torch import nn
 
@@ -38,11 +38,9 @@ def validate(
     figures: dict[str, float | int] = {"validation_images": len(rows)}
     if not len(rows):
         return figures
-    scale = settings.input_px * ROOM / examples.crops.shape[1]
-    pairs = [centred(examples.crops[row], examples.points_px[row], settings.input_px, scale) for row in rows]
-    points_px, confidence = detect_crops(network, np.stack([crop for crop, _ in pairs]), settings.sigma_px, device)
+    error, confidence = joint_errors(network, examples, rows, settings, device)
     labelled = examples.labelled[rows]
-    error = np.linalg.norm(points_px - np.stack([points for _, points in pairs]), axis=2)[labelled]
+    error = error[labelled]
     return {
         **figures,
         "validation_joints": int(labelled.sum()),
@@ -51,3 +49,13 @@ def validate(
         "validation_within_5_percent": round(float((error <= _NEAR * settings.input_px).mean()), 4),
         "validation_confidence_mean": round(float(confidence[labelled].mean()), 4),
     }
+
+
+def joint_errors(
+    network: nn.Module, examples: Examples, rows: Int[ndarray, " n"], settings: DetectorSettings, device: torch.device
+) -> tuple[Float[ndarray, "n 21"], Float[ndarray, "n 21"]]:
+    """Distances to the labels (px of the network's input; of unlabelled joints, any number) and confidences."""
+    scale = settings.input_px * ROOM / examples.crops.shape[1]
+    pairs = [centred(examples.crops[row], examples.points_px[row], settings.input_px, scale) for row in rows]
+    points_px, confidence = detect_crops(network, np.stack([crop for crop, _ in pairs]), settings.sigma_px, device)
+    return np.linalg.norm(points_px - np.stack([points for _, points in pairs]), axis=2), confidence

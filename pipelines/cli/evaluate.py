@@ -72,6 +72,32 @@ def annotation(
     _show(evaluate_annotation(place, truth, settings, seen=seen), as_json=as_json, bars=ANNOTATION_BARS)
 
 
+@app.command("detector")
+def detector(
+    release: Annotated[str, typer.Argument(help="A version with joints in space: a folder or URL.")],
+    *,
+    checkpoint: Annotated[Path | None, typer.Option(help="The detector; the one in force by default.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only this split's people.")] = None,
+    where: Annotated[str | None, typer.Option(help='Only these captures: "quality_ok and frame < 9".')] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Figures of a detector on a release, imported or our own. People whom it saw in training are not scored."""
+    import torch
+
+    import palm_data
+    from palm_data.store.workspace import Workspace
+    from palm_model.detector.checkpoint import current_checkpoint, load_checkpoint
+    from palm_model.detector.released import evaluate_released, released_examples
+    from schemas.settings import load_settings
+
+    settings = load_settings()
+    path = checkpoint or current_checkpoint(Workspace(settings.workspace), settings)
+    network, card, _ = load_checkpoint(path)
+    opened = palm_data.open_release(release, split=split, where=where)  # type: ignore[arg-type]
+    examples = released_examples(opened, settings)
+    _show(evaluate_released(network, card, examples, settings.detector, torch.device("cpu")), as_json=as_json)
+
+
 @app.command("faults")
 def faults(
     workspace: Annotated[Path, typer.Argument(help="The workspace that was made of the session.")],

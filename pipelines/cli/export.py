@@ -60,10 +60,12 @@ def export(
         bool, typer.Option("--keep-small", help="official: keep masks too small for the official training's patches.")
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="official: then read all of it as the official code would, and list problems.")
+        bool,
+        typer.Option("--check", help="official: then read all of it as the official code would, and list problems."),
     ] = False,
     maps: Annotated[
-        str | None, typer.Option(help="webdataset: mask, normal, depth, hand_mask, training_mask; all there are by default.")
+        str | None,
+        typer.Option(help="webdataset: mask, normal, depth, hand_mask, training_mask; all there are by default."),
     ] = None,
     shard_mb: Annotated[int, typer.Option(help="webdataset: close a shard once it holds this many MiB.")] = 1024,
     releases: Annotated[Path | None, typer.Option(help="Where releases are published.")] = None,

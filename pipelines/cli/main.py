@@ -5,7 +5,21 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli import demo, doctor, evaluate, export, hand, imports, ingest, mano, materialize, release, simulate, train, ui
+from pipelines.cli import (
+    demo,
+    doctor,
+    evaluate,
+    export,
+    hand,
+    imports,
+    ingest,
+    mano,
+    materialize,
+    release,
+    simulate,
+    train,
+    ui,
+)
 from pipelines.cli.console import console
 from pipelines.logs import configure_logs
 from schemas.errors import PalmError

@@ -33,29 +33,40 @@ def detector(
     workspace: _Workspace = None,
     start: Annotated[Path | None, typer.Option(help="Go on from this detector; ImageNet's encoder by default.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    release: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folders of versions with joints in space, imported or our own; may be given several times."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Also copy the detector to this folder, with card and picture.")
     ] = None,
 ) -> None:
     """Train the keypoint detector on annotated images. A killed training goes on where it was when run again.
 
-    The sessions must have been ingested and their calibrations imported. The first workspace's
-    asset `detector` tunes it to that workspace's annotations and puts it in force.
+    The sessions must have been ingested and their calibrations imported. With --release and without --raw, only the releases'
+    images teach, with their joints projected into them. The first workspace's asset `detector` tunes the result to that
+    workspace's annotations and puts it in force.
     """
+    import palm_data
     from palm_data.store.workspace import Workspace
     from palm_model.detector.checkpoint import KEY, TRAINING
-    from palm_model.detector.dataset import Session
+    from palm_model.detector.dataset import Session, load_examples, merged_examples
+    from palm_model.detector.released import released_examples
     from palm_model.detector.stage import make_detector
 
     settings = _settings(steps)
-    raws, places = raw or [settings.raw], workspace or [settings.workspace]
-    if len(raws) != len(places):
+    raws, places = raw or ([] if release else [settings.raw]), workspace or [settings.workspace]
+    if raws and len(raws) != len(places):
         raise SettingsError(f"--workspace: expected one for each --raw ({len(raws)}), found {len(places)}.")
-    sessions = [Session(one, Workspace(other)) for one, other in zip(raws, places, strict=True)]
+    sessions = [Session(one, Workspace(other)) for one, other in zip(raws, places, strict=bool(raws))]
+    parts = [load_examples(sessions, settings)] if sessions else []
+    parts += [released_examples(palm_data.open_release(folder), settings) for folder in release or []]
+    place = Workspace(places[0])
     with _bar() as bar:
         task = bar.add_task("training", total=settings.detector.training.steps)
         report = make_detector(
-            sessions,
+            merged_examples(parts),
+            place,
             settings,
             start=start,
             progress=lambda done, total, loss: bar.update(
@@ -66,7 +77,7 @@ def detector(
     for name, value in report.figures.items():
         table.add_row(f"[bold]{name}[/]", str(value))
     console.print(table)
-    folder = sessions[0].workspace.output(TRAINING, KEY)
+    folder = place.output(TRAINING, KEY)
     console.print("trained" if report.ran else "unchanged: the same detector was there already")
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from palm_data.capture.index import load_index
 from palm_data.triangulation.keypoints import Detections, load_keypoints_2d
 from palm_data.triangulation.stage import triangulate_subject
 from palm_model.detector.checkpoint import current_checkpoint, load_checkpoint
-from palm_model.detector.dataset import Session
+from palm_model.detector.dataset import Session, load_examples
 from palm_model.detector.detect import detect_subject
 from palm_model.detector.selection import disagreement, images_to_annotate
 from palm_model.detector.stage import make_detector
@@ -26,7 +26,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Ingested:
     found = annotated(tmp_path_factory.mktemp("detect"))
     settings = found.settings.model_copy(update={"detector": DetectorSettings(input_px=64, training=TRAINING)})
     ready = Ingested(found.session, found.workspace, settings)
-    make_detector([Session(ready.session.raw, ready.workspace)], settings)
+    make_detector(load_examples([Session(ready.session.raw, ready.workspace)], settings), ready.workspace, settings)
     detect_subject("0001", ready.workspace, settings)
     return ready
 

@@ -158,8 +158,8 @@ def test_a_file_that_is_no_detector_is_refused(tmp_path: Path, checkpoint: Path,
 def test_the_stage_trains_once_and_is_then_in_force_in_place_of_what_ships(made: Ingested) -> None:
     session = Session(made.session.raw, made.workspace)
     assert current_checkpoint(made.workspace, settings(made)) == SHIPPED
-    first = make_detector([session], settings(made))
-    second = make_detector([session], settings(made))
+    first = make_detector(load_examples([session], settings(made)), made.workspace, settings(made))
+    second = make_detector(load_examples([session], settings(made)), made.workspace, settings(made))
     assert (first.ran, second.ran) == (True, False)
     assert first.figures["images"] == 8
     assert first.picture is not None
