@@ -19,11 +19,11 @@ from palm_data.store.scans import ScanSize
 from palm_data.store.sources import ShardSources, shard_inputs
 from palm_data.store.tables import write_rows
 from palm_data.store.workspace import Workspace
+from palm_data.testing.tiny_labels import CAMERAS, HEIGHT, TILE, WIDTH, TinyLabels, add_labels, tiny_labels
 from schemas.camera import Camera, Distortion
 from schemas.capture import CaptureIndex, CaptureRecord, Gesture, ImageRecord, RawFile, ScanRecord, Session, Subject
 from schemas.release import CameraRow, CaptureRow, ImageRow
 from schemas.settings import Settings, ShardSettings
-from tests.palm_data.store.tiny_labels import CAMERAS, HEIGHT, TILE, WIDTH, TinyLabels, add_labels, tiny_labels
 
 CALIBRATION = "rig_a"
 GESTURES = ("fist", "flat", "pinch")
@@ -186,8 +186,8 @@ def _index(subject_id: str, seed: int, consent: str) -> CaptureIndex:
     return CaptureIndex.model_validate(
         CaptureIndex(
             subject=Subject(
-                subject_id=subject_id, sex=sex, age_band=age, height_band=height, skin_tone=tone,  # type: ignore[arg-type]
-                consent=consent, consent_date=date(2025, 2, 1),  # type: ignore[arg-type]
+                subject_id=subject_id, sex=sex, age_band=age, height_band=height, skin_tone=tone,
+                consent=consent, consent_date=date(2025, 2, 1),
             ),
             session=Session(
                 calibration_id=CALIBRATION, captured_at=datetime(2025, 3, 1, tzinfo=UTC), rig_serial="TEST-1"
