@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Literal
@@ -97,10 +98,8 @@ class Apart:
         if not self._pipe.poll(_PATIENCE_S):
             self._process.kill()
             raise StoreError("work in a process of its own: expected an end, found it still running.")
-        try:
+        with suppress(EOFError):  # it was killed
             found = self._pipe.recv()
-        except EOFError:
-            pass  # killed
         self._process.join(_PATIENCE_S)
         self._pipe.close()
         exitcode = self._process.exitcode
@@ -129,7 +128,9 @@ def killed_after(seconds: float, work: Callable[..., object], *args: object) -> 
     return process.end()
 
 
-def raced(runs: Collection[tuple[Callable[..., object], tuple[object, ...]]], delays_s: Collection[float]) -> list[Ended]:
+def raced(
+    runs: Collection[tuple[Callable[..., object], tuple[object, ...]]], delays_s: Collection[float]
+) -> list[Ended]:
     """Run pieces of work at the same time, each in a process of its own, each after its delay."""
     processes = [Apart(_delayed, delay, work, args) for (work, args), delay in zip(runs, delays_s, strict=True)]
     for process in processes:
