@@ -20,7 +20,7 @@ def bounded(
     """Each case with what the attempt said of it; with how its process died, if it did, and then the next ones.
 
     Args:
-        attempt: has to pickle.
+        attempt: has to pickle. Called with −1 first, without limits, to import and make what it needs.
         extra_bytes: of address space, beyond what the process has once everything is imported.
         seconds: of processor time, for one case.
     """
@@ -60,7 +60,7 @@ def _how(exitcode: int | None) -> str:
 
 
 def _work(pipe: Connection, attempt: Attempt, cases: Sequence[int], extra_bytes: int, seconds: float) -> None:
-    attempt(cases[0])  # once freely: what it imports and warms up is not the case's
+    attempt(-1)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * os.sysconf("SC_PAGE_SIZE") + extra_bytes
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

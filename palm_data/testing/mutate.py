@@ -18,7 +18,24 @@ _NUMBERS = (
     b"9" * 5000, b"0x10", b"1_000", b"1,5", b"1.5.2", b"", b"\xd9\xa3", b"1e", b"--1", b"+",
 )  # fmt: skip
 """What a number is replaced by."""
-_JUNK = (b"\n", b"\r", b"\0", b" ", b"\t", b"/", b"//", b"\\\n", b"\xff\xff\xff\xff", b"\0" * 16, b"\xef\xbb\xbf", b"#", b'"', b"{", b"[", b"..")
+_JUNK = (
+    b"\n",
+    b"\r",
+    b"\0",
+    b" ",
+    b"\t",
+    b"/",
+    b"//",
+    b"\\\n",
+    b"\xff\xff\xff\xff",
+    b"\0" * 16,
+    b"\xef\xbb\xbf",
+    b"#",
+    b'"',
+    b"{",
+    b"[",
+    b"..",
+)
 _VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1.5, 2**31, 2**63, 2**64, 10**40, 1e308, float("nan"), float("inf"), float("-inf"), "", "0",
     "nan", "../..", "/etc/passwd", "a" * 10_000, "\u0000", "\ud800", "١٢", "9" * 5000 + ".0.0", [], {}, [[]], {"": None}, [None] * 1000,
@@ -75,8 +92,13 @@ def mutate_png(content: bytes, rng: np.random.Generator) -> bytes:
         chunks[at] = (kind, mutate_bytes(body, rng))
     elif choice < 0.7:
         header = bytearray(chunks[0][1])
-        field, value = (0, 4, 8, 9, 10, 11, 12)[int(rng.integers(7))], int(rng.choice([0, 1, 2, 3, 4, 6, 16, 255, 2**16, 2**31 - 1, 2**32 - 1]))
-        header[field : field + 4 if field < 8 else field + 1] = struct.pack(">I", value) if field < 8 else bytes([value & 255])
+        field, value = (
+            (0, 4, 8, 9, 10, 11, 12)[int(rng.integers(7))],
+            int(rng.choice([0, 1, 2, 3, 4, 6, 16, 255, 2**16, 2**31 - 1, 2**32 - 1])),
+        )
+        header[field : field + 4 if field < 8 else field + 1] = (
+            struct.pack(">I", value) if field < 8 else bytes([value & 255])
+        )
         chunks[0] = (b"IHDR", bytes(header))
     elif choice < 0.8:
         chunks.insert(at, chunks[int(rng.integers(len(chunks)))])
@@ -84,7 +106,13 @@ def mutate_png(content: bytes, rng: np.random.Generator) -> bytes:
         del chunks[at]
     else:
         bomb = zlib.compress(bytes(int(rng.integers(1, 1 << 24))))
-        chunks.insert(at, ((b"IDAT", b"zTXt", b"iCCP", b"tEXt")[int(rng.integers(4))], b"a\0\0" + bomb if rng.random() < 0.5 else bomb))
+        chunks.insert(
+            at,
+            (
+                (b"IDAT", b"zTXt", b"iCCP", b"tEXt")[int(rng.integers(4))],
+                b"a\0\0" + bomb if rng.random() < 0.5 else bomb,
+            ),
+        )
     return content[:8] + b"".join(_chunk(*one) for one in chunks)
 
 

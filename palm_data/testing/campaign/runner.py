@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from palm_data.testing.campaign.flips import cuts, flips
 from palm_data.testing.campaign.kills import kills
 from palm_data.testing.campaign.kind import Cases, KindReport, Run
+from palm_data.testing.campaign.mutations import mutations
 from palm_data.testing.campaign.races import races
 from schemas.errors import SettingsError
 from schemas.version import VERSION
@@ -34,6 +36,7 @@ KINDS: dict[str, Kind] = {
     "flips": Kind(flips, 1000),
     "cuts": Kind(cuts, 252),
     "races": Kind(races, 100),
+    **{f"mutated_{kind}": Kind(partial(mutations, kind), 10_000) for kind in ("obj", "ply", "tka", "png", "json")},
 }
 
 
