@@ -19,6 +19,11 @@ from schemas.ids import CalibrationId, CameraId
 MAX_FIT_ERROR_PX = 0.05
 _FIT_RADII = 512
 _NEWTON_STEPS = 12
+_RANGES = {
+    "centre_mm": (0.0, 1e7), "focal_mm": (0.1, 1e4), "pixel_size_mm": (1e-5, 10.0), "scale": (0.01, 100.0),
+    "principal_point_px": (0.0, 1e6), "radial_k": (0.0, 1e6), "radial_k2": (0.0, 1e6),
+}  # fmt: skip
+"""Magnitudes far beyond any lens and sensor, which still leave all arithmetic finite."""
 
 
 def _coefficients(camera: TsaiCamera) -> tuple[float, float]:
@@ -34,6 +39,21 @@ def _no_skew(camera: TsaiCamera) -> None:
             expected="0 (the format does not say in which unit skew is)",
             found=camera.skew,
         )
+
+
+def _plausible(camera: TsaiCamera) -> None:
+    """Refuse what no camera has, so that what is computed from it stays finite.
+
+    Raises:
+        GeometryError: if a value is out of its range.
+    """
+    for name, (least, most) in _RANGES.items():
+        values = np.abs(np.ravel(getattr(camera, name)))
+        if not ((values >= least) & (values <= most)).all():
+            raise GeometryError(
+                f"{camera.raw_name}.tka: {name}: expected magnitudes from {least:g} to "
+                f"{most:g}, found {getattr(camera, name)}. Export the calibration from the rig again."
+            )
 
 
 def _focal_px(camera: TsaiCamera) -> tuple[float, float]:
@@ -181,9 +201,10 @@ def camera_from_tsai(
 
     Raises:
         BadInputError: if the camera has skew.
-        GeometryError: if OpenCV's model cannot follow the distortion.
+        GeometryError: if a value is beyond any lens or sensor, or OpenCV's model cannot follow the distortion.
     """
     _no_skew(tsai)
+    _plausible(tsai)
     fx, fy = _focal_px(tsai)
     cx, cy = _principal_point_px(tsai, origin)
     x, y, z = -np.asarray(tsai.rotation) @ (np.asarray(tsai.centre_mm) / 1000.0)

@@ -15,8 +15,9 @@ def read_bounded(path: Path, *, max_bytes: int) -> bytes:
     try:
         if not path.is_file():
             raise BadInputError(path, field="file", expected="a regular file", found="none")
-        with path.open("rb") as stream:
-            content = stream.read(max_bytes + 1) if path.stat().st_size <= max_bytes else None
+        with path.open("rb") as stream:  # never asked for max_bytes: Python allocates what it is asked for
+            size = path.stat().st_size
+            content = stream.read(size + 1) if size <= max_bytes else None
     except OSError as error:
         raise StoreError(
             f"{path}: expected to read it, found {error.strerror}. Check the disk and run again."

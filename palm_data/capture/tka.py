@@ -105,7 +105,7 @@ def _read_text(path: Path) -> str:
 def _rotation(path: Path, lines: _Lines) -> Matrix3:
     lines.tagged("%M", 0)
     rows = [lines.tagged("", 3) for _ in range(3)]
-    matrix = np.array(rows)
+    matrix = np.clip(rows, -2.0, 2.0)  # entries of a rotation are within 1; squares of huge ones overflow
     off = float(np.abs(matrix @ matrix.T - np.eye(3)).max())
     if off > _ROTATION_TOLERANCE or np.linalg.det(matrix) < 0:
         raise BadInputError(

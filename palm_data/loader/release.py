@@ -313,6 +313,20 @@ class Release(Sequence[Sample]):
         return self._shards[subject_id]
 
     @property
+    def documents(self) -> tuple[str, ...]:
+        """The texts that come with the version: README.md, LICENSE, reports; paths relative to it, sorted."""
+        return self.tables.documents
+
+    def document(self, path: str) -> bytes:
+        """A text of the version, held to its released digest.
+
+        Raises:
+            StoreError: if the version has no such document; names those it has.
+            IntegrityError: if it is missing or damaged.
+        """
+        return self.tables.document(path)
+
+    @property
     def captures(self) -> pa.Table:
         """The rows of the captures table that are here, in their order."""
         return self.tables["captures"].take(pa.array(self._selected))

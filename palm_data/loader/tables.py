@@ -103,18 +103,24 @@ class Tables:
         """
         if not self.labelled:
             raise self.no_labels("hand_convention")
-        path = f"{self.files.name}/tables/{CONVENTION_FILE}"
-        try:
-            content = self.files.read(f"tables/{CONVENTION_FILE}")
-        except OSError as error:
-            raise IntegrityError(f"{path}: expected the convention of hands, found {error.strerror}.") from error
-        found, expected = hashlib.sha256(content).hexdigest(), self._digest(CONVENTION_FILE)
-        if found != expected:
-            raise IntegrityError(
-                f"{path}: expected sha256 {expected}, found {found}. The file was damaged or edited after release. "
-                "Fetch it again."
-            )
+        content = self._verified(f"tables/{CONVENTION_FILE}", self._digest(CONVENTION_FILE))
         return HandConvention.model_validate_json(content)
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """The texts that come with the version, by their paths in it, sorted."""
+        return tuple(sorted(self._documents))
+
+    def document(self, path: str) -> bytes:
+        """A text that comes with the version.
+
+        Raises:
+            StoreError: if the version has no such document.
+            IntegrityError: if it is missing or damaged.
+        """
+        if path not in self._documents:
+            raise StoreError(f"{self.files.name}: expected one of {', '.join(self.documents)}, found {path!r}.")
+        return self._verified(path, self._documents[path])
 
     def no_labels(self, name: str) -> StoreError:
         """What to raise when a version of captures only is asked for a label; names a version that has labels."""
@@ -228,6 +234,25 @@ class Tables:
             field = pc.field(column)
             condition = condition & (field.isin(list(cast("Collection[object]", value))) if several else field == value)
         return condition
+
+    @property
+    def _documents(self) -> dict[str, Sha256]:
+        rows = self._files.filter(pc.field("modality") == "document").to_pylist()
+        return {row["path"]: row["sha256"] for row in rows}
+
+    def _verified(self, file: str, expected: Sha256) -> bytes:
+        """A whole file of the version, if it is what was released."""
+        path = f"{self.files.name}/{file}"
+        try:
+            content = self.files.read(file)
+        except OSError as error:
+            raise IntegrityError(f"{path}: expected a file of this version, found {error.strerror}.") from error
+        if (found := hashlib.sha256(content).hexdigest()) != expected:
+            raise IntegrityError(
+                f"{path}: expected sha256 {expected}, found {found}. The file was damaged or edited after release. "
+                "Fetch it again."
+            )
+        return content
 
     def _read(self, name: str, model: type[BaseModel]) -> pa.Table:
         file = f"{name}.parquet"

@@ -7,6 +7,7 @@ without that field, so that the file vouches for itself and, through its two oth
 import hashlib
 import json
 import os
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from schemas.release import SCHEMA_VERSION, Manifest
 MANIFEST_FILE = "manifest.json"
 FILES_FILE = "files.parquet"
 _SELF = "manifest_sha256"
+_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){2}")
+_VERSION = re.compile(r"(?:(?:0|[1-9][0-9]{0,8})\.){2}(?:0|[1-9][0-9]{0,8})")
 
 
 def seal(values: dict[str, Any]) -> Manifest:
@@ -69,7 +72,7 @@ def parse_manifest(content: bytes, path: str) -> Manifest:
         values = json.loads(content)
         if not isinstance(values, dict) or content != _text(values):
             raise ValueError("another layout than the one that is written")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{path}: expected a manifest, found {error}. Fetch it again.") from error
     _check_schema(path, values)
     if values.get(_SELF) != (found := _digest(values)):
@@ -115,8 +118,7 @@ def versions(releases: Path) -> list[VersionId]:
 
 def is_version(text: str) -> bool:
     """Whether the text is a version number of the form MAJOR.MINOR.PATCH."""
-    parts = text.split(".")
-    return len(parts) == 3 and all(part.isascii() and part.isdigit() and str(int(part)) == part for part in parts)
+    return _VERSION.fullmatch(text) is not None
 
 
 def version_order(version: VersionId) -> tuple[int, ...]:
@@ -126,9 +128,10 @@ def version_order(version: VersionId) -> tuple[int, ...]:
 
 def _check_schema(path: str, values: dict[str, Any]) -> None:
     found = str(values.get("schema_version", ""))
-    if is_version(found) and version_order(found)[0] != (known := version_order(SCHEMA_VERSION)[0]):
+    known = SCHEMA_VERSION.partition(".")[0]
+    if _NUMBERS.fullmatch(found) and found.partition(".")[0] != known:
         raise StoreError(
-            f"{path}: schema_version: expected {known}.x, found {found}. "
+            f"{path}: schema_version: expected {known}.x, found {found[:40]}. "
             "Install the version of palm-factory that reads it."
         )
 

@@ -139,6 +139,11 @@ def write_raw_session(
     )
 
 
+def rig_camera(raw_name: str, image_size: tuple[int, int] = (96, 80)) -> TsaiCamera:
+    """A camera of such a rig by its raw name, NN_X."""
+    return _rig(image_size, pods=7, mono=True, portrait_pod=None)[raw_name]
+
+
 def _rig(image_size: tuple[int, int], *, pods: int, mono: bool, portrait_pod: int | None) -> dict[str, TsaiCamera]:
     cameras: dict[str, TsaiCamera] = {}
     for pod in range(1, pods + 1):

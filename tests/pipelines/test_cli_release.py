@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from palm_data.testing.tiny import Tiny, add_subject, tiny_workspace
 from pipelines.cli.main import app
 from schemas.errors import ConflictError, StoreError
-from tests.palm_data.store.tiny import Tiny, add_subject, tiny_workspace
 
 
 @pytest.fixture

@@ -118,6 +118,16 @@ def test_distortion_that_cannot_be_followed_is_refused(radial_k: float, radial_k
         camera_from_tsai(wild, camera_id="MCU_04", calibration_id="rig")
 
 
+@pytest.mark.parametrize("change", [
+    {"radial_k2": 1e308}, {"focal_mm": 1e308}, {"focal_mm": 1e-300}, {"pixel_size_mm": (5e-324, 0.003)},
+    {"principal_point_px": (0.0, -1e308)}, {"centre_mm": (1e308, 0.0, 0.0)}, {"scale": 1e300},
+])  # fmt: skip
+def test_numbers_that_no_camera_has_are_refused_before_they_overflow(change: dict[str, object]) -> None:
+    (name,) = change
+    with pytest.raises(GeometryError, match=rf"04_C\.tka: {name}: expected magnitudes"):
+        camera_from_tsai(EXAMPLE.model_copy(update=change), camera_id="MCU_04", calibration_id="rig")
+
+
 def test_the_example_converts_far_better_than_asked() -> None:
     ours = camera_from_tsai(EXAMPLE, camera_id="MCU_04", calibration_id="rig")
     pixels = frame_grid(EXAMPLE)

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from palm_data.capture.images import decode_image
 from palm_data.capture.scan import read_scan
 from palm_data.capture.tka import read_tka
+from palm_data.testing.scan_files import TETRAHEDRON, TETRAHEDRON_FACES, ply_bytes
 from palm_data.testing.shapes import Surface
 from schemas.errors import BadInputError
-from tests.palm_data.capture.scans import TETRAHEDRON, TETRAHEDRON_FACES, TINY, ply_bytes, written_obj
+from tests.palm_data.capture.scans import TINY, written_obj
 
 _IMAGE = np.random.default_rng(0).integers(0, 256, (9, 11, 3)).astype(np.uint8)
 _TETRAHEDRON = Surface(

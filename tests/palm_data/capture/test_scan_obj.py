@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from palm_data.capture.scan import ScanMesh, non_manifold_edges, read_scan
+from palm_data.testing.scan_files import TETRAHEDRON, TETRAHEDRON_FACES
 from schemas.errors import BadInputError
 from schemas.settings import IngestSettings
-from tests.palm_data.capture.scans import SURFACE, TETRAHEDRON, TETRAHEDRON_FACES, TINY, written_obj
+from tests.palm_data.capture.scans import SURFACE, TINY, written_obj
 
 CORNERS = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\n"
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from palm_data.capture.scan import ScanMesh, read_scan
+from palm_data.testing.scan_files import TETRAHEDRON, TETRAHEDRON_FACES, ply_bytes
 from schemas.errors import BadInputError
 from schemas.settings import IngestSettings
-from tests.palm_data.capture.scans import SURFACE, TETRAHEDRON, TETRAHEDRON_FACES, TINY, ply_bytes, written_ply
+from tests.palm_data.capture.scans import SURFACE, TINY, written_ply
 
 ORDERS = ("ascii", "binary_little_endian", "binary_big_endian")
 

@@ -82,6 +82,7 @@ def altered(folder: Path, old: str, new: str, *, name: str = "04_C.tka") -> Tsai
         ("%is 2448 2048", "%is 0 2048", r"line 16 \(%is\)"),
         ("1 -0 -0 ", "1 -0 ", r"line 2 \(%M\): expected a row and 3 numbers"),
         ("1 -0 -0 ", "1.01 -0 -0 ", r"%M \(lines 2 to 4\): expected a rotation"),
+        ("1 -0 -0 ", "1e308 -0 -0 ", r"%M \(lines 2 to 4\): expected a rotation"),
         ("1 -0 -0 ", "-1 -0 -0 ", r"%M \(lines 2 to 4\): expected a rotation .* determinant -1"),
         ("Camera type = 04_C", "Camera type = 05_C", r"line 18 \(Camera type\): expected 04_C, as the file is called"),
         ("Camera type = 04_C", "Camera type = 4C", r"line 18 \(Camera type\): expected NN_A, NN_B or NN_C"),

@@ -9,9 +9,9 @@ import pytest
 import palm_data
 from palm_data.loader.release import Release
 from palm_data.store.release import publish_release
+from palm_data.testing import tiny as tiny_module
+from palm_data.testing.tiny import Tiny, tiny_workspace
 from schemas.settings import without_labels
-from tests.palm_data.store import tiny as tiny_module
-from tests.palm_data.store.tiny import Tiny, tiny_workspace
 
 BLOCK = (slice(2, 9), slice(3, 12))
 """Rows and columns of every view in which the scan is seen."""

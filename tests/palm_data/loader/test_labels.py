@@ -22,12 +22,12 @@ from palm_data.loader.release import Release
 from palm_data.loader.sample import Sample
 from palm_data.store.release import publish_release
 from palm_data.store.verify import verify_release
+from palm_data.testing.tiny import Tiny, tiny_workspace
+from palm_data.testing.tiny_labels import CAMERAS, MISSING_JOINT, UNFITTED, convention
 from schemas.errors import IntegrityError, StoreError
 from schemas.hand import HandConvention
 from schemas.settings import without_labels
 from tests.palm_data.maps.hands import hand_row
-from tests.palm_data.store.tiny import Tiny, tiny_workspace
-from tests.palm_data.store.tiny_labels import CAMERAS, MISSING_JOINT, UNFITTED, convention
 
 SUBJECTS = ("0001", "0002", "0003")
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from palm_data.loader.fields import FIELDS
-from tests.palm_data.store.tiny import Tiny
+from palm_data.testing.tiny import Tiny
 
 PAGE = Path(__file__).parents[3] / "docs" / "loader.md"
 

@@ -18,10 +18,10 @@ from palm_data.loader.rays import camera_directions
 from palm_data.loader.release import Release
 from palm_data.loader.sample import View
 from palm_data.loader.window import Window
+from palm_data.testing.tiny_labels import CAMERAS, UNFITTED
 from schemas.camera import Camera
 from schemas.errors import StoreError
 from tests.palm_data.loader.conftest import BLOCK, UNSEEN
-from tests.palm_data.store.tiny_labels import CAMERAS, UNFITTED
 
 PIXELS = ("rgb", "mask", "depth", "normal", "hand_mask", "training_mask")
 ABSENT = (1, 1)

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 import palm_data
 from palm_data.loader.release import Release
 from palm_data.store.release import publish_release
+from palm_data.testing.tiny import CAMERAS, HEIGHT, WIDTH, Tiny, tiny_workspace
 from schemas.errors import IntegrityError, StoreError
-from tests.palm_data.store.tiny import CAMERAS, HEIGHT, WIDTH, Tiny, tiny_workspace
 
 SUBJECTS = ("0001", "0002", "0003", "0004")
 

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, IterableDataset
 import palm_data
 from palm_data.loader.release import Release
 from palm_data.loader.stream import Stream
+from palm_data.testing.tiny import Tiny
 from schemas.errors import IntegrityError, StoreError
-from tests.palm_data.store.tiny import Tiny
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),

@@ -10,9 +10,9 @@ from torch.utils.data import DataLoader
 
 from palm_data.loader.fields import FIELDS
 from palm_data.loader.release import Release
+from palm_data.testing.tiny import Tiny
+from palm_data.testing.tiny_labels import CAMERAS, HEIGHT, MISSING_JOINT, UNFITTED, WIDTH
 from schemas.errors import StoreError
-from tests.palm_data.store.tiny import Tiny
-from tests.palm_data.store.tiny_labels import CAMERAS, HEIGHT, MISSING_JOINT, UNFITTED, WIDTH
 
 ABSENT = (2, "MCU_02")
 

@@ -9,8 +9,8 @@ import pytest
 import palm_data
 from palm_data.camera.pinhole import project
 from palm_data.loader.release import Release
+from palm_data.testing.tiny_labels import HEIGHT, TILE, WIDTH
 from schemas.errors import IntegrityError, StoreError
-from tests.palm_data.store.tiny_labels import HEIGHT, TILE, WIDTH
 
 ARRAYS = ("rgb", "mask", "depth", "normal", "hand_mask", "training_mask")
 WINDOWS = ((0, 0, 3, 4), (5, 3, 7, 7), (8, 8, 1, 1), (9, 0, 4, 10), (0, 0, WIDTH, HEIGHT))

@@ -12,20 +12,8 @@ from palm_data.hand.fits import CONVENTION_FILE, HAND_POSE, HANDS_FILE
 from palm_data.hand.model import HandModel, load_hand_model
 from palm_data.store.tables import write_rows
 from palm_data.store.workspace import Workspace
+from palm_data.testing.tiny_labels import hand_row
 from schemas.hand import HandConvention, HandRow
-
-
-def hand_row(subject_id: str, frame: int, *, transl: tuple[float, ...] = (0.0, 0.0, 0.0)) -> HandRow:
-    """A hand a little bent, turned and moved by its frame's number."""
-    rng = np.random.default_rng([int(subject_id), frame])
-    measures = dict.fromkeys(
-        (name for name, field in HandRow.model_fields.items() if name.endswith(("_mean", "_median", "_p95", "_min"))), 0.5
-    )  # fmt: skip
-    return HandRow(
-        subject_id=subject_id, frame=frame, transl=transl, border_share=0.1,
-        global_orient=tuple(rng.normal(0, 0.3, 3).tolist()), hand_pose=tuple(rng.normal(0, 0.05, 45).tolist()),
-        betas=tuple(rng.normal(0, 0.5, 10).tolist()), **measures,
-    )  # fmt: skip
 
 
 def centred_row(subject_id: str, frame: int, towards: np.ndarray, model: HandModel) -> HandRow:

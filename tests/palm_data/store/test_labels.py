@@ -17,13 +17,7 @@ from palm_data.store.labels import build_subject_labels, out_of_date
 from palm_data.store.shard import build_subject_shard
 from palm_data.store.tables import read_rows
 from palm_data.store.workspace import Workspace
-from schemas.annotation import Keypoint2DRow, Keypoint3DRow
-from schemas.errors import BadInputError, ConsentError, IntegrityError, SettingsError, StoreError
-from schemas.hand import HandConvention, HandRow
-from schemas.quality import QualityRow
-from schemas.settings import Settings, TrainingMaskSettings
-from tests.palm_data.calibration.sessions import Ingested, ingested, withdraw
-from tests.palm_data.store.tiny_labels import (
+from palm_data.testing.tiny_labels import (
     TinyLabels,
     tiny_labels,
     write_hands,
@@ -31,6 +25,12 @@ from tests.palm_data.store.tiny_labels import (
     write_maps,
     write_quality,
 )
+from schemas.annotation import Keypoint2DRow, Keypoint3DRow
+from schemas.errors import BadInputError, ConsentError, IntegrityError, SettingsError, StoreError
+from schemas.hand import HandConvention, HandRow
+from schemas.quality import QualityRow
+from schemas.settings import Settings, TrainingMaskSettings
+from tests.palm_data.calibration.sessions import Ingested, ingested, withdraw
 
 SUBJECT = "0002"
 """The second capture of this subject has no hand."""

@@ -100,6 +100,20 @@ def test_versions_are_folders_with_a_manifest_lowest_first(tmp_path: Path) -> No
         read_manifest(tmp_path / "3.0.0")
 
 
-@pytest.mark.parametrize("text", ["1.2", "1.2.3.4", "01.2.3", "1.2.x", "1.2.-3", "", "1.2.²"])
+def test_a_manifest_of_brackets_is_damage_not_a_crash(folder: Path) -> None:
+    (folder / "manifest.json").write_bytes(b"[" * 100_000 + b"]" * 100_000)
+    with pytest.raises(IntegrityError, match=r"manifest\.json: expected a manifest, found maximum recursion"):
+        read_manifest(folder)
+
+
+def test_a_schema_version_of_thousands_of_digits_is_refused_not_a_crash(folder: Path) -> None:
+    (folder / "manifest.json").write_bytes(manifest_bytes(seal(values(schema_version="9" * 5000 + ".0.0"))))
+    with pytest.raises(StoreError):
+        read_manifest(folder)
+
+
+@pytest.mark.parametrize(
+    "text", ["1.2", "1.2.3.4", "01.2.3", "1.2.x", "1.2.-3", "", "1.2.²", "9" * 5000 + ".0.0", "1.2.3\n"]
+)
 def test_what_is_not_a_version(text: str) -> None:
     assert not is_version(text)

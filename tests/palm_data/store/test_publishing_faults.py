@@ -12,11 +12,13 @@ from palm_data.store.manifest import read_manifest, versions
 from palm_data.store.release import publish_release
 from palm_data.store.verify import verify_release
 from palm_data.store.workspace import Workspace
+from palm_data.testing.apart import Fault, killed_after, moments, preload, run_apart
+from palm_data.testing.tiny import Tiny, add_subject, tiny_workspace
 from schemas.errors import ConflictError
 from schemas.release import Manifest
 from schemas.settings import Settings
-from tests.palm_data.store.faults import Fault, moments, run_and_kill, run_apart
-from tests.palm_data.store.tiny import Tiny, add_subject, tiny_workspace
+
+preload(__name__)
 
 MOMENTS: dict[Fault, int] = {"kill": 10, "full": 5}
 
@@ -98,7 +100,7 @@ def test_a_publisher_killed_between_its_rename_and_its_manifest_is_cleared_away(
 def test_a_publisher_killed_at_a_random_time_is_survived_too(tiny: Tiny) -> None:
     for number in range(4):
         settings = on_copy(tiny, f"random-{number}")
-        run_and_kill(publish, settings, after_s=0.02 + 0.04 * number)
+        killed_after(0.02 + 0.04 * number, publish, settings)
         assert_old_or_new(settings)
         publish(settings)
         assert_clean(settings.releases)

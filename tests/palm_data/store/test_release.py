@@ -7,11 +7,11 @@ from palm_data.store.manifest import read_manifest, versions
 from palm_data.store.release import publish_release
 from palm_data.store.tables import read_rows
 from palm_data.store.verify import verify_release
+from palm_data.testing.tiny import Tiny, add_subject, tiny_workspace, write_subjects
 from schemas.capture import CaptureIndex
 from schemas.errors import BadInputError, ConflictError, IntegrityError, StoreError
 from schemas.release import CameraRow, CaptureRow, FileRow, ImageRow, SplitRow, SubjectRow
 from schemas.settings import QualitySettings
-from tests.palm_data.store.tiny import Tiny, add_subject, tiny_workspace, write_subjects
 
 
 @pytest.fixture

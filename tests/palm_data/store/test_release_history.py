@@ -13,8 +13,8 @@ import palm_data
 from palm_data.store.manifest import read_manifest, versions
 from palm_data.store.release import publish_release
 from palm_data.store.verify import verify_release
+from palm_data.testing.tiny import add_subject, tiny_workspace, write_subjects
 from schemas.errors import ConflictError, StoreError
-from tests.palm_data.store.tiny import add_subject, tiny_workspace, write_subjects
 
 SUBJECTS = st.sampled_from(["0001", "0002", "0003", "0004"])
 

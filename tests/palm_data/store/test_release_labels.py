@@ -13,6 +13,8 @@ from palm_data.store.manifest import read_manifest, versions
 from palm_data.store.release import publish_release
 from palm_data.store.tables import read_rows
 from palm_data.store.verify import verify_release
+from palm_data.testing.tiny import Tiny, tiny_workspace, write_subjects
+from palm_data.testing.tiny_labels import put_together, tiny_labels, write_hands, write_maps, write_quality
 from schemas.annotation import Keypoint2DRow, Keypoint3DRow
 from schemas.errors import IntegrityError, StoreError
 from schemas.hand import HandRow
@@ -20,8 +22,6 @@ from schemas.quality import QualityRow
 from schemas.release import FileRow
 from schemas.settings import without_labels
 from tests.palm_data.store.test_release import left_out
-from tests.palm_data.store.tiny import Tiny, tiny_workspace, write_subjects
-from tests.palm_data.store.tiny_labels import put_together, tiny_labels, write_hands, write_maps, write_quality
 
 LABEL_FILES = {
     *(

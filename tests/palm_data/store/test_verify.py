@@ -5,8 +5,8 @@ import pytest
 
 from palm_data.store.release import publish_release
 from palm_data.store.verify import verify_release
+from palm_data.testing.tiny import tiny_workspace
 from schemas.errors import StoreError
-from tests.palm_data.store.tiny import tiny_workspace
 
 
 @pytest.fixture(scope="module")

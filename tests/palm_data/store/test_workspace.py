@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from palm_data.store.workspace import StageReport, Workspace
+from palm_data.testing.apart import killed_after, moments, preload, run_apart
 from schemas.errors import IntegrityError, StoreError
-from tests.palm_data.store.faults import moments, run_and_kill, run_apart
+
+preload(__name__)
 
 FILES = ("a.bin", "deep/b.bin", "figures.json")
 
@@ -93,7 +95,7 @@ def test_a_killed_replacement_leaves_the_old_state_or_the_new_one(tmp_path: Path
 
 def test_a_writer_killed_at_a_random_time_is_survived_too(tmp_path: Path) -> None:
     for number in range(5):
-        run_and_kill(run_on_and_on, tmp_path, after_s=0.02 + 0.013 * number)
+        killed_after(0.02 + 0.013 * number, run_on_and_on, tmp_path)
         assert state(tmp_path) in (None, "0", "1")
     run(tmp_path, "two")
     assert state(tmp_path) == "two"

@@ -12,9 +12,9 @@ from palm_data.capture.tables import read_session, read_subjects
 from palm_data.simulate.faults.catalogue import CATALOGUE
 from palm_data.simulate.faults.plan import plan_faults
 from palm_data.simulate.faults.record import FAULTS_FILE, FaultsTruth, read_faults, write_faults
+from palm_data.testing.apart import moments, run_apart
 from schemas.errors import BadInputError, SettingsError
 from tests.palm_data.simulate.faults.sessions import copied, digests, paint_session, plant
-from tests.palm_data.store.faults import moments, run_apart
 
 NAMES = [fault.name for fault in CATALOGUE]
 

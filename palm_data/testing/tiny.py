@@ -14,16 +14,17 @@ from palm_data.capture.index import INDEX_FILE, index_json
 from palm_data.maps.views import VIEWS_FILE, ViewRow, write_views
 from palm_data.store import shard
 from palm_data.store.arrays import create_group, create_image_array, create_row_array, write_frame
+from palm_data.store.release import publish_release
 from palm_data.store.rows import camera_rows, capture_rows, image_rows
 from palm_data.store.scans import ScanSize
 from palm_data.store.sources import ShardSources, shard_inputs
 from palm_data.store.tables import write_rows
 from palm_data.store.workspace import Workspace
+from palm_data.testing.tiny_labels import CAMERAS, HEIGHT, TILE, WIDTH, TinyLabels, add_labels, tiny_labels
 from schemas.camera import Camera, Distortion
 from schemas.capture import CaptureIndex, CaptureRecord, Gesture, ImageRecord, RawFile, ScanRecord, Session, Subject
 from schemas.release import CameraRow, CaptureRow, ImageRow
 from schemas.settings import Settings, ShardSettings
-from tests.palm_data.store.tiny_labels import CAMERAS, HEIGHT, TILE, WIDTH, TinyLabels, add_labels, tiny_labels
 
 CALIBRATION = "rig_a"
 GESTURES = ("fist", "flat", "pinch")
@@ -60,6 +61,13 @@ def tiny_workspace(
     arrays = {one: add_subject(workspace, settings, one, seed=seed) for one in subjects}
     labels = {one: tiny_labels(one, workspace, seed=seed) for one in subjects}
     return Tiny(workspace=workspace, settings=settings, arrays=arrays, labels=labels)
+
+
+def make_tiny_release(root: Path, subjects: Sequence[str] = ("0001", "0002"), *, version: str = "0.1.0") -> Path:
+    """Publish such a workspace as a version with labels, in `<root>/releases`; the version's folder."""
+    made = tiny_workspace(root, subjects)
+    publish_release(version, made.workspace, made.settings)
+    return made.settings.releases / version
 
 
 def write_subjects(raw: Path, subjects: Sequence[str], *, withdrawn: Collection[str] = ()) -> None:
@@ -186,8 +194,8 @@ def _index(subject_id: str, seed: int, consent: str) -> CaptureIndex:
     return CaptureIndex.model_validate(
         CaptureIndex(
             subject=Subject(
-                subject_id=subject_id, sex=sex, age_band=age, height_band=height, skin_tone=tone,  # type: ignore[arg-type]
-                consent=consent, consent_date=date(2025, 2, 1),  # type: ignore[arg-type]
+                subject_id=subject_id, sex=sex, age_band=age, height_band=height, skin_tone=tone,
+                consent=consent, consent_date=date(2025, 2, 1),
             ),
             session=Session(
                 calibration_id=CALIBRATION, captured_at=datetime(2025, 3, 1, tzinfo=UTC), rig_serial="TEST-1"

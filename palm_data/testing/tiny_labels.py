@@ -26,7 +26,6 @@ from schemas.capture import CaptureIndex
 from schemas.hand import HandConvention, HandRow
 from schemas.quality import QualityRow
 from schemas.settings import Settings
-from tests.palm_data.maps.hands import hand_row
 
 HEIGHT, WIDTH, TILE = 10, 13, 8
 CAMERAS = ("MCU_01", "MCU_02", "MCU_03")
@@ -75,6 +74,19 @@ def tiny_labels(subject_id: str, workspace: Workspace, *, seed: int = 0) -> Tiny
         hands=[hand_row(subject_id, frame, transl=(0.01 * seed, 0.0, 0.1)) for frame in fitted],
         quality=[_quality(subject_id, frame, ok=frame in fitted) for frame in frames],
         **masks,
+    )  # fmt: skip
+
+
+def hand_row(subject_id: str, frame: int, *, transl: tuple[float, ...] = (0.0, 0.0, 0.0)) -> HandRow:
+    """A hand a little bent, turned and moved by its frame's number."""
+    rng = np.random.default_rng([int(subject_id), frame])
+    measures = dict.fromkeys(
+        (name for name, field in HandRow.model_fields.items() if name.endswith(("_mean", "_median", "_p95", "_min"))), 0.5
+    )  # fmt: skip
+    return HandRow(
+        subject_id=subject_id, frame=frame, transl=transl, border_share=0.1,
+        global_orient=tuple(rng.normal(0, 0.3, 3).tolist()), hand_pose=tuple(rng.normal(0, 0.05, 45).tolist()),
+        betas=tuple(rng.normal(0, 0.5, 10).tolist()), **measures,
     )  # fmt: skip
 
 

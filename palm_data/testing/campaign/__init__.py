@@ -1,0 +1,1 @@
+"""The proof of integrity: every promise of the store, tried many times with seeded faults (`make faults`)."""
