@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 ScanLook = Literal["texture", "grey", "see-through", "distance to hand", "hidden"]
 HandLook = Literal["surface", "wireframe", "distance to scan", "hidden"]
+Aim = Literal["the hand", "all cameras"]
+AIMS: tuple[Aim, ...] = get_args(Aim)
 SCAN_LOOKS: tuple[ScanLook, ...] = get_args(ScanLook)
 HAND_LOOKS: tuple[HandLook, ...] = get_args(HandLook)
 
@@ -23,6 +25,7 @@ _GREY, _BLUE = (196, 192, 186), (96, 165, 220)
 _JOINT_M, _BONE_M, _LINE_M = 0.004, 0.0025, 0.0015
 _FRUSTUM_SHARE = 0.28
 """How long a frustum is, of the way from its camera to the hand."""
+_RIG_RADII = 2.4
 _FOV_RAD, _STEP_BACK, _PANEL_SHIFT = float(np.radians(42)), 1.6, 0.45
 
 
@@ -59,13 +62,18 @@ class Drawing:
         for name in before - self._drawn:
             self._scene.remove_by_name(name)
 
-    def aim(self, scene: Scene, look: Look) -> None:
-        """Look at the hand, upright, from where most of it is seen; the panel covers a part on the right."""
+    def aim(self, scene: Scene, look: Look, aim: Aim) -> None:
+        """Look at the hand from where most of it is seen, or at the whole rig; upright, left of the panel."""
         apart = look.apart and scene.hand is not None
         offset = scene.beside * _PANEL_SHIFT
+        towards = (scene.eye - scene.centre) * (_STEP_BACK if apart else 1.0)
+        if aim == "all cameras":
+            radius = max(float(np.linalg.norm(one.position - scene.centre)) for one in scene.cameras)
+            towards *= _RIG_RADII * radius / np.linalg.norm(towards)
+            towards, offset = towards + scene.up * radius, offset * 3
         camera = self._client.camera
         camera.up_direction = scene.up
-        camera.position = scene.centre + (scene.eye - scene.centre) * (_STEP_BACK if apart else 1.0) + offset
+        camera.position = scene.centre + towards + offset
         camera.look_at = scene.centre + offset
         camera.fov = _FOV_RAD
 

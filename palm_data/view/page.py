@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from palm_data.view.cache import SceneCache
 from palm_data.view.colours import legend
-from palm_data.view.drawing import HAND_LOOKS, SCAN_LOOKS, Drawing, Look
+from palm_data.view.drawing import AIMS, HAND_LOOKS, SCAN_LOOKS, Aim, Drawing, Look
 from palm_data.view.figures import error_text, nothing_text, page_text
 from palm_data.view.selection import ORDER_CHOICES, QUALITY_CHOICES, SPLIT_CHOICES, Selection
 from schemas.errors import PalmError
@@ -39,7 +39,7 @@ class Page:
             self._add_pickers()
             self._add_switches()
             self._add_filters()
-        self._update(aim=True)
+        self._update(aim="the hand")
 
     def _add_pickers(self) -> None:
         gui = self._client.gui
@@ -71,11 +71,11 @@ class Page:
             cameras = gui.add_checkbox("Cameras", look.cameras)
             limit = gui.add_slider("Colours to, mm", 1, 20, 1, int(look.limit_mm), disabled=not labelled)
             self._legend = gui.add_html(legend(look.limit_mm), visible=labelled)
-            again = gui.add_button("Look at the hand again")
+            look_at = gui.add_button_group("Look at", AIMS)
         for name, handle in (("scan", scan), ("hand", hand), ("apart", apart), ("joints", joints),
                              ("cameras", cameras), ("limit_mm", limit)):  # fmt: skip
             handle.on_update(self._looker(name))
-        again.on_click(lambda _: self._update(aim=True))
+        look_at.on_click(lambda event: self._update(aim=AIMS[AIMS.index(event.target.value)]))
 
     def _on(self, handle: Any, change: Callable[[Selection, Any], Selection]) -> None:
         def changed(event: Any) -> None:
@@ -100,13 +100,13 @@ class Page:
                 self._client.add_notification("Not found", str(error), color="red")
         self._update()
 
-    def _update(self, *, aim: bool = False) -> None:
+    def _update(self, *, aim: Aim | None = None) -> None:
         """Show what is wanted; leave it to a later wish if one has come."""
         with self._state_lock:
             self._wanted += 1
             mine = self._wanted
         with self._draw_lock:
-            if mine != self._wanted and not aim:
+            if mine != self._wanted and aim is None:
                 return
             selection, look = self._selection, self._look
             scene, text = self._read(selection)
@@ -115,8 +115,8 @@ class Page:
                 self._text.content = text
                 self._legend.content = legend(look.limit_mm)
                 self._drawing.draw(scene, look)
-                if aim and scene is not None:
-                    self._drawing.aim(scene, look)
+                if aim is not None and scene is not None:
+                    self._drawing.aim(scene, look, aim)
         following = selection.stepped(1).current
         if following is not None:
             self._scenes.prepare(following.subject_id, following.frame)
