@@ -19,6 +19,7 @@ from pipelines.cli import (
     simulate,
     train,
     ui,
+    view,
 )
 from pipelines.cli.console import console
 from pipelines.logs import configure_logs
@@ -39,6 +40,7 @@ app.command("verify")(release.verify)
 app.command("info")(release.info)
 app.command("export")(export.export)
 app.command("import")(imports.import_)
+app.command("view")(view.view)
 app.command("ui")(ui.ui)
 app.command("doctor")(doctor.doctor)
 
