@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from palm_data.report.papers.arrays import Arrays
 from palm_data.report.papers.documents import papers
 from palm_data.report.papers.facts import ReleaseFacts, read_tables
 from palm_data.store import labels, shard
@@ -107,7 +108,9 @@ def gather(plan: ReleasePlan, workspace: Workspace, settings: Settings) -> Relea
         files=tuple(sorted((entry.row for entry in entries), key=lambda row: row.path.encode())), counts=dict(counts),
         parent=settings.releases / plan.parent if plan.parent else None,
     )  # fmt: skip
-    entries += [_document(path, content, "document") for path, content in papers(facts).items()]
+    arrays = Arrays({entry.row.path: entry for entry in entries})
+    written = papers(facts, arrays, settings.hand_model)
+    entries += [_document(path, content, "document") for path, content in written.items()]
     entries.sort(key=lambda entry: entry.row.path.encode())
     counts |= {"files": len(entries), "bytes": sum(entry.row.bytes for entry in entries)}
     recorded = {**shard.recorded_settings(settings), "release.labels": settings.release.labels}

@@ -101,7 +101,11 @@ class ReleaseFacts:
     def origin(self) -> str | None:
         """Real or synthetic; None if neither the publisher nor the rig says so."""
         serials = [index.session.rig_serial for index in self.plan.included]
-        if self.publisher.origin is None and all(_SIMULATED in serial.upper().split("-") for serial in serials):
+        if (
+            self.publisher.origin is None
+            and serials
+            and all(_SIMULATED in serial.upper().split("-") for serial in serials)
+        ):
             return "synthetic"
         return self.publisher.origin
 

@@ -23,7 +23,7 @@ from tests.palm_data.store.test_release import left_out
 from tests.palm_data.store.tiny import Tiny, tiny_workspace, write_subjects
 from tests.palm_data.store.tiny_labels import put_together, tiny_labels, write_hands, write_maps, write_quality
 
-PAPERS = ("README.md", "DATASHEET.md", "CHANGELOG.md", "croissant.json")
+PAPERS = ("README.md", "DATASHEET.md", "CHANGELOG.md", "croissant.json", "report/index.html")
 """They name the version that they are of."""
 LABEL_FILES = {
     *(
