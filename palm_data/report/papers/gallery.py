@@ -40,8 +40,8 @@ def exhibit_section(
         tag("p", "Drag to turn, wheel or two fingers to come closer, arrow keys work too. Scans are thinned for this page.", class_="note"),
         id="viewer3d", class_="viewer", hidden=True,
     )  # fmt: skip
-    still = tag("noscript", tag("p", "With JavaScript a scan and its fitted hand could be turned here; all else is on the page.",
-                                class_="note"))  # fmt: skip
+    still = tag("p", "Where scripts and WebGL may run, a scan and its fitted hand can be turned here. All else is on the page as it is.",
+                class_="note", id="still3d")  # fmt: skip
     caption = tag(
         "p",
         f"{first.subject_id}, {first.gesture}: every colour view, cut to the hand, and the scan's normals.",

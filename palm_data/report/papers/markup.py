@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from html import escape
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 _VOID = frozenset({"img", "meta", "link", "br"})
 _CAMEL = frozenset({"viewBox", "preserveAspectRatio"})
@@ -14,7 +14,7 @@ class Markup(str):
     __slots__ = ()
 
 
-Child: TypeAlias = Union[str, int, None, Iterable["Child"]]
+Child: TypeAlias = str | int | Iterable["Child"] | None
 """What may stand inside an element: markup, text, numbers, several of these, or nothing."""
 
 

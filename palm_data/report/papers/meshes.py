@@ -34,7 +34,7 @@ class Mesh:
     def packed(self, low: ndarray, span: float) -> dict[str, object]:
         """Base64 of uint16 coordinates (steps of span / 65535 from low), uint16 corners and uint8 colours."""
         steps = np.rint((self.vertices - low) / span * _STEPS).clip(0, _STEPS).astype("<u2")
-        packed = {"v": _base64(steps), "f": _base64(self.faces.astype("<u2"))}
+        packed: dict[str, object] = {"v": _base64(steps), "f": _base64(self.faces.astype("<u2"))}
         return packed if self.colours is None else packed | {"c": _base64(self.colours)}
 
 

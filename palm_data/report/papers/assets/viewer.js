@@ -7,7 +7,9 @@
   if (!data.length) return;
   const gl = canvas.getContext("webgl", {antialias: true, alpha: true, premultipliedAlpha: false});
   if (!gl) return;
+  const still = document.getElementById("still3d");
   box.hidden = false;
+  still.hidden = true;
 
   const bytes = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
   const STEPS = 65535, PLAIN = [202, 198, 190], HAND = [82, 158, 168];
@@ -46,7 +48,7 @@
       gl_FragColor = vec4(c * (0.36 + 0.62 * key + 0.18 * fill), opacity);
     }`));
   gl.linkProgram(program);
-  if (!gl.getProgramParameter(program, gl.LINK_STATUS)) { box.hidden = true; return; }
+  if (!gl.getProgramParameter(program, gl.LINK_STATUS)) { box.hidden = true; still.hidden = false; return; }
   gl.useProgram(program);
   const at = (name) => gl.getUniformLocation(program, name);
   const places = {point: [3, gl.FLOAT, false], normal: [3, gl.FLOAT, false], colour: [3, gl.UNSIGNED_BYTE, true]};
