@@ -102,5 +102,9 @@ class ZipFiles:
 
     def _bad(self, field: str, expected: str, found: object) -> BadInputError:
         return BadInputError(
-            self.path, field=field, expected=expected, found=found, hint="Nothing was unpacked. Download the file again."
+            self.path,
+            field=field,
+            expected=expected,
+            found=found,
+            hint="Nothing was unpacked. Download the file again.",
         )

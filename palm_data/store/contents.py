@@ -6,8 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from palm_data.report.papers.arrays import Arrays
+from palm_data.report.papers.documents import papers
+from palm_data.report.papers.facts import ReleaseFacts, read_tables
 from palm_data.store import labels, shard
-from palm_data.store.documents import default_terms, readme
+from palm_data.store.documents import default_terms
 from palm_data.store.label_contents import LabelContents, Scalar, gather_labels
 from palm_data.store.label_tables import CONVENTION_FILE, LABEL_ARRAYS
 from palm_data.store.merkle import merkle_root
@@ -95,12 +98,19 @@ def gather(plan: ReleasePlan, workspace: Workspace, settings: Settings) -> Relea
     }
     entries = [
         *(document(f"tables/{name}.parquet", content, "table") for name, content in tables.items()),
-        document("README.md", readme(plan, counts, splits, labels=labelled is not None).encode(), "document"),
         document("LICENSE", terms(settings), "document"),
         document("report/left_out.json", _left_out(plan), "document"),
         *(entry for one, record in records.items() for entry in array_entries(shard.SHARD, record, folders[one])),
         *(_label_entries(labelled) if labelled else ()),
     ]
+    facts = ReleaseFacts(
+        plan=plan, publisher=settings.release, quality=settings.quality, tables=read_tables(tables),
+        files=tuple(sorted((entry.row for entry in entries), key=lambda row: row.path.encode())), counts=dict(counts),
+        parent=settings.releases / plan.parent if plan.parent else None,
+    )  # fmt: skip
+    arrays = Arrays({entry.row.path: entry for entry in entries})
+    written = papers(facts, arrays, settings.hand_model)
+    entries += [document(path, content, "document") for path, content in written.items()]
     entries.sort(key=lambda entry: entry.row.path.encode())
     counts |= {"files": len(entries), "bytes": sum(entry.row.bytes for entry in entries)}
     recorded = {**shard.recorded_settings(settings), "release.labels": settings.release.labels}
