@@ -5,7 +5,22 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli import demo, doctor, evaluate, hand, ingest, mano, materialize, release, simulate, train, ui
+from pipelines.cli import (
+    demo,
+    doctor,
+    evaluate,
+    gc,
+    hand,
+    ingest,
+    mano,
+    materialize,
+    release,
+    simulate,
+    train,
+    ui,
+    verify,
+    withdraw,
+)
 from pipelines.cli.console import console
 from pipelines.logs import configure_logs
 from schemas.errors import PalmError
@@ -20,8 +35,10 @@ app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
 app.command("ingest")(ingest.ingest)
 app.command("materialize")(materialize.materialize)
-app.command("release")(release.release)
-app.command("verify")(release.verify)
+app.add_typer(release.app, name="release")
+app.command("verify")(verify.verify)
+app.command("withdraw")(withdraw.withdraw)
+app.command("gc")(gc.gc)
 app.command("info")(release.info)
 app.command("ui")(ui.ui)
 app.command("doctor")(doctor.doctor)
