@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Text = Annotated[str, Field(min_length=1)]
 
+Origin = Literal["real", "synthetic"]
+
 
 class PublisherTexts(BaseModel):
     """Texts for a version's card, datasheet, catalogue entry and report."""
@@ -25,7 +27,7 @@ class PublisherTexts(BaseModel):
         tuple[Text, ...], Field(min_length=1, description="Languages of the descriptions, BCP 47 codes.")
     ] = ("en",)
     origin: Annotated[
-        Literal["real", "synthetic"] | None,
+        Origin | None,
         Field(description="Whether real people were captured; None: not stated, unless the rig says it is simulated."),
     ] = None
     motivation: Annotated[Text | None, Field(description="What the data was made for, and by whom it was paid.")] = None

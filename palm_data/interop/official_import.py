@@ -19,7 +19,7 @@ from palm_data.interop.official_source import OfficialSource, SubjectSource, fin
 from palm_data.interop.official_subject import MET_FILE, STAGE, import_subject
 from palm_data.interop.pickled import read_object_npy
 from palm_data.store.plan import LeftOut, ReleasePlan
-from palm_data.store.release import publish_contents
+from palm_data.store.release import Publication, publish_contents
 from palm_data.store.workspace import Workspace
 from schemas.errors import BadInputError, IntegrityError, StoreError
 from schemas.hand import HandConvention
@@ -85,7 +85,13 @@ def import_official(
     )  # fmt: skip
     imported = Imported(taken, convention, _errors(source, met), tuple(met), sidecar)
     contents = gather_imported(plan, imported, workspace, settings)
-    return OfficialImport(publish_contents(plan, contents, settings.releases), tuple(left_out), tuple(met))
+    return OfficialImport(
+        publish_contents(
+            Publication(version=plan.version, parent=plan.parent, withdrawn=plan.withdrawn), contents, settings.releases
+        ),
+        tuple(left_out),
+        tuple(met),
+    )
 
 
 def _taken(

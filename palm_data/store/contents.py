@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from palm_data.report.papers.arrays import Arrays
 from palm_data.report.papers.documents import papers
-from palm_data.report.papers.facts import ReleaseFacts, read_tables
+from palm_data.report.papers.facts import ReleaseFacts, origin_of, read_tables
 from palm_data.store import labels, shard
 from palm_data.store.documents import default_terms
 from palm_data.store.label_contents import LabelContents, Scalar, gather_labels
@@ -21,6 +23,7 @@ from palm_data.store.workspace import StageRecord, Workspace
 from schemas.capture import CaptureIndex, Gesture
 from schemas.errors import SettingsError, StoreError
 from schemas.ids import Sha256, SubjectId
+from schemas.publisher import Origin
 from schemas.release import CameraRow, CaptureRow, FileRow, GestureRow, ImageRow, SplitRow, SubjectRow
 from schemas.settings import Settings
 
@@ -103,23 +106,45 @@ def gather(plan: ReleasePlan, workspace: Workspace, settings: Settings) -> Relea
         *(entry for one, record in records.items() for entry in array_entries(shard.SHARD, record, folders[one])),
         *(_label_entries(labelled) if labelled else ()),
     ]
-    facts = ReleaseFacts(
-        plan=plan, publisher=settings.release, quality=settings.quality, tables=read_tables(tables),
-        files=tuple(sorted((entry.row for entry in entries), key=lambda row: row.path.encode())), counts=dict(counts),
-        parent=settings.releases / plan.parent if plan.parent else None,
-    )  # fmt: skip
-    arrays = Arrays({entry.row.path: entry for entry in entries})
-    written = papers(facts, arrays, settings.hand_model)
-    entries += [document(path, content, "document") for path, content in written.items()]
+    origin = settings.release.origin or origin_of(plan.included)
+    entries += paper_entries(plan, entries, read_tables(tables), counts, settings, origin=origin)
     entries.sort(key=lambda entry: entry.row.path.encode())
     counts |= {"files": len(entries), "bytes": sum(entry.row.bytes for entry in entries)}
-    recorded = {**shard.recorded_settings(settings), "release.labels": settings.release.labels}
+    recorded = {
+        **shard.recorded_settings(settings),
+        "release.labels": settings.release.labels,
+        "release.origin": origin,
+    }
     return ReleaseContents(
         entries=tuple(entries),
         splits=splits,
         counts=counts,
         settings=recorded | dict(labelled.settings if labelled else {}),
     )
+
+
+def paper_entries(
+    plan: ReleasePlan,
+    entries: Iterable[Entry],
+    tables: Mapping[str, pa.Table],
+    counts: Mapping[str, int],
+    settings: Settings,
+    *,
+    origin: Origin | None,
+) -> list[Entry]:
+    """What people read of a version: made from its other files, so that it says nothing that they do not.
+
+    Raises:
+        IntegrityError: if a file that a picture is made from is damaged, or the parent is.
+    """
+    sources = {entry.row.path: entry for entry in entries}
+    facts = ReleaseFacts(
+        plan=plan, publisher=settings.release, quality=settings.quality, tables=tables, origin=origin,
+        files=tuple(sources[path].row for path in sorted(sources, key=str.encode)), counts=dict(counts),
+        parent=settings.releases / plan.parent if plan.parent else None,
+    )  # fmt: skip
+    written = papers(facts, Arrays(sources), settings.hand_model)
+    return [document(path, content, "document") for path, content in written.items()]
 
 
 def _subject_row(index: CaptureIndex) -> SubjectRow:
@@ -182,10 +207,18 @@ def document(path: str, content: bytes, modality: str) -> Entry:
 
 
 def _left_out(plan: ReleasePlan) -> bytes:
-    report: dict[str, Sequence[object]] = {
-        "subjects": [one.model_dump(mode="json") for one in plan.left_out],
-        "quarantined": [item.model_dump(mode="json") for item in plan.quarantined],
-    }
+    """Who withdrew is counted and not named: a version holds nothing of them, their number included."""
+    named = [one for one in plan.left_out if one.subject_id not in plan.consent_withdrawn]
+    return left_out_bytes(
+        [one.model_dump(mode="json") for one in named],
+        [item.model_dump(mode="json") for item in plan.quarantined],
+        withdrawn=len(plan.consent_withdrawn),
+    )
+
+
+def left_out_bytes(subjects: Sequence[object], quarantined: Sequence[object], *, withdrawn: int) -> bytes:
+    """The content of `report/left_out.json`."""
+    report = {"subjects": subjects, "quarantined": quarantined, "consent_withdrawn": withdrawn}
     return (json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 

@@ -84,12 +84,13 @@ def compare(before: Iterable[FileRow], now: Iterable[FileRow]) -> FileChanges:
 def _lines(facts: ReleaseFacts, changes: FileChanges) -> Iterator[str]:
     if changes.subjects_added:
         yield f"- Added {plural(len(changes.subjects_added), 'subject')}: {_listed(changes.subjects_added)}."
-    if changes.subjects_removed:
-        yield f"- Removed {plural(len(changes.subjects_removed), 'subject')}: {_listed(changes.subjects_removed)}."
-    if facts.plan.withdrawn:
+    removed = tuple(one for one in changes.subjects_removed if one not in facts.plan.withdrawn)
+    if removed:
+        yield f"- Removed {plural(len(removed), 'subject')}: {_listed(removed)}."
+    if facts.plan.withdrawn:  # they are named beside the versions that show them, and nowhere in this one's texts
         yield (
-            f"- Of these, withdrawn by the people themselves: {_listed(facts.plan.withdrawn)}. Delete your copies of their data "
-            "from earlier versions, and tell whoever you gave them to."
+            f"- Withdrawn by themselves: {plural(len(facts.plan.withdrawn), 'subject')}. Delete your copies of their data from "
+            "earlier versions, and tell whoever you gave them to: opening an earlier version says who they are."
         )
     moved = [f"{one} ({before} → {now})" for one, (before, now) in changes.captures.items()]
     if moved:

@@ -5,9 +5,8 @@ who is not in the version, and are the same for the same contents.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,9 @@ from pydantic import BaseModel
 
 from palm_data.store.label_tables import LABEL_MODELS
 from palm_data.store.plan import ReleasePlan
-from schemas.capture import AgeBand, HeightBand, Sex, SkinTone
+from schemas.capture import AgeBand, CaptureIndex, HeightBand, Sex, SkinTone
 from schemas.ids import SubjectId
+from schemas.publisher import Origin
 from schemas.release import (
     CameraRow,
     CaptureRow,
@@ -71,6 +71,8 @@ class ReleaseFacts:
     counts: Mapping[str, int]
     parent: Path | None
     """The parent version's folder."""
+    origin: Origin | None
+    """Real or synthetic; None if neither the publisher nor the rig says so."""
 
     @property
     def version(self) -> str:
@@ -96,18 +98,6 @@ class ReleaseFacts:
     def subject_ids(self) -> list[SubjectId]:
         """The released subjects, in order."""
         return self.tables["subjects"]["subject_id"].to_pylist()
-
-    @cached_property
-    def origin(self) -> str | None:
-        """Real or synthetic; None if neither the publisher nor the rig says so."""
-        serials = [index.session.rig_serial for index in self.plan.included]
-        if (
-            self.publisher.origin is None
-            and serials
-            and all(_SIMULATED in serial.upper().split("-") for serial in serials)
-        ):
-            return "synthetic"
-        return self.publisher.origin
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -151,6 +141,12 @@ class ReleaseFacts:
         """Stage or check → how many people it keeps out; nobody is named."""
         found = Counter(reason.split(":")[0] for one in self.plan.left_out for reason in one.reasons[:1])
         return {name: found[name] for name in sorted(found)}
+
+
+def origin_of(indexes: Iterable[CaptureIndex]) -> Origin | None:
+    """Synthetic if all sessions are of a simulated rig; None if the rigs do not say."""
+    serials = [index.session.rig_serial for index in indexes]
+    return "synthetic" if serials and all(_SIMULATED in one.upper().split("-") for one in serials) else None
 
 
 def stated(text: str | None) -> str:
