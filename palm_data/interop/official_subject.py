@@ -15,18 +15,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-import cv2
 import numpy as np
 import zarr
 from numpy import ndarray
 
-from palm_data.capture.image_headers import read_header
-from palm_data.capture.images import decode_image, max_image_bytes
+from palm_data.capture.images import max_image_bytes
 from palm_data.interop.official_encoding import decode_normals
 from palm_data.interop.official_numbers_in import Poses, read_cameras, read_poses
 from palm_data.interop.official_scans import ScanFile, write_meshes
 from palm_data.interop.official_sidecar import Sidecar, updated
 from palm_data.interop.official_source import SubjectSource
+from palm_data.interop.pngs import read_channels
 from palm_data.maps.training_mask import fused_mask, mask_sides
 from palm_data.store.arrays import create_group, create_image_array, write_frame
 from palm_data.store.atomic import write_bytes
@@ -94,10 +93,7 @@ def import_subject(source: SubjectSource, sidecar: Sidecar, workspace: Workspace
 def recorded_settings(settings: Settings) -> dict[str, str | int | float | bool | None]:
     """The settings that shape an imported shard's bytes, by their dotted names."""
     sides = settings.maps.training_mask.model_dump(mode="json")
-    return {
-        "shard.tile_px": settings.shard.tile_px,
-        **{f"maps.training_mask.{name}": one for name, one in sides.items()},
-    }
+    return {"shard.tile_px": settings.shard.tile_px, **{f"maps.training_mask.{name}": one for name, one in sides.items()}}
 
 
 def _build(folder: Path, source: SubjectSource, sidecar: Sidecar, settings: Settings) -> None:
@@ -133,9 +129,7 @@ def _opened(source: SubjectSource) -> _Work:
         if pictures.setdefault((kind, camera_id, number), path) != path or number < 1:
             met.append(f"{path}: not read: {'another file of this number' if number else 'files count from 1'}")
     pictures = {key: path for key, path in pictures.items() if key[2] >= 1}
-    work = _Work(
-        source, files, read_cameras(files, f"official_{source.subject_id}", met), read_poses(files, met), pictures, met
-    )
+    work = _Work(source, files, read_cameras(files, f"official_{source.subject_id}", met), read_poses(files, met), pictures, met)
     if not work.numbers:
         raise BadInputError(source.place, field="images", expected="images/MCU_01/000001.png or others", found="none")
     return work
@@ -209,28 +203,13 @@ def _read(files: Files, path: str) -> bytes:
 
 
 def _decoded(kind: str, content: bytes, path: Path) -> ndarray:
+    """What the official code would make of a picture, in our encoding."""
+    image = read_channels(content, path, max_pixels=_MAX_PIXELS)
     if kind in ("masks", "mano"):
-        return _silhouette(content, path)
-    image = decode_image(content, path, max_pixels=_MAX_PIXELS)
-    colour = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+        plane = image if image.ndim == 2 else image[..., 3 if image.shape[2] == 4 else 0]
+        return (plane == 255) * np.uint8(255)
+    colour = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image[..., :3]
     return colour if kind == "images" else _unit_normals(colour)
-
-
-def _silhouette(content: bytes, path: Path) -> ndarray:
-    """255 where the picture is 255, in its alpha if it has one, and 0 elsewhere."""
-    header = read_header(content, path)
-    if header.width * header.height > _MAX_PIXELS:
-        raise BadInputError(
-            path, field="size", expected=f"at most {_MAX_PIXELS} pixels", found=f"{header.width}×{header.height}"
-        )
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        image = None
-    if image is None or image.dtype != np.uint8:
-        raise BadInputError(path, field="pixels", expected="a whole 8-bit image", found="none")
-    plane = image if image.ndim == 2 else image[..., 3] if image.shape[2] == 4 else image[..., 0]
-    return (plane == 255) * np.uint8(255)
 
 
 def _unit_normals(stored: ndarray) -> ndarray:
