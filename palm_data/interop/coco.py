@@ -11,6 +11,7 @@ corner of the first pixel, as ours do, and stay.
 import json
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ def skeleton() -> list[list[int]]:
     for finger in ("thumb", "index", "middle", "ring", "pinky"):
         chain = ["wrist", *(f"{finger}{part}" for part in (1, 2, 3)), f"{finger}_tip"]
         places = [JOINT_NAMES.index(name) + 1 for name in chain]
-        bones += [[start, end] for start, end in zip(places[:-1], places[1:], strict=True)]
+        bones += [[start, end] for start, end in pairwise(places)]
     return bones
 
 
@@ -199,7 +200,11 @@ def _join(release: Release, folder: Path) -> None:
 def _headings(release: Release) -> dict[str, object]:
     category = {"id": _HAND, "name": "hand", "supercategory": "person"}
     return {
-        "info": {"description": f"PALM release {release.version}", "version": release.version, "year": release.manifest.created.year},
+        "info": {
+            "description": f"PALM release {release.version}",
+            "version": release.version,
+            "year": release.manifest.created.year,
+        },
         "licenses": [],
         "categories": [{**category, "keypoints": list(JOINT_NAMES), "skeleton": skeleton()}],
     }

@@ -86,6 +86,10 @@ class ZipFiles:
         """Every file below the folder."""
         return (path.removeprefix(self.prefix) for path in self._sizes if path.startswith(self.prefix))
 
+    def sizes(self) -> dict[str, int | None]:
+        """Every file with its bytes."""
+        return {path: self.size(path) for path in self.paths()}
+
     def _take(self, member: zipfile.ZipInfo) -> None:
         name = member.filename
         plain = PurePosixPath(name)

@@ -202,6 +202,7 @@ def _kind(path: str) -> tuple[str, str | None]:
 
 
 def document(path: str, content: bytes, modality: str) -> Entry:
+    """A file whose content is known already."""
     digest = hashlib.sha256(content).hexdigest()
     return Entry(row=FileRow(path=path, bytes=len(content), sha256=digest, modality=modality), source=content)
 
@@ -223,6 +224,11 @@ def left_out_bytes(subjects: Sequence[object], quarantined: Sequence[object], *,
 
 
 def terms(settings: Settings) -> bytes:
+    """LICENSE: the publisher's text, or that there is none.
+
+    Raises:
+        SettingsError: if the text that the settings name is not readable.
+    """
     if settings.release.terms is None:
         return default_terms().encode()
     try:

@@ -45,10 +45,23 @@ def test_an_official_export_is_checked_and_comes_back(version: Path, tmp_path: P
 
 
 def test_captures_can_be_chosen(version: Path, tmp_path: Path) -> None:
-    done = palm("export", version, "--format", "coco", "--out", tmp_path / "coco", "--where", "frame == 1", "--subjects", "0001,0003")
+    done = palm(
+        "export",
+        version,
+        "--format",
+        "coco",
+        "--out",
+        tmp_path / "coco",
+        "--where",
+        "frame == 1",
+        "--subjects",
+        "0001,0003",
+    )
     assert done.exit_code == 0, done.output
     assert "13 images, 13 annotated hands." in done.output
-    done = palm("export", version, "--format", "webdataset", "--out", tmp_path / "wds", "--subjects", "0003", "--maps", "mask")
+    done = palm(
+        "export", version, "--format", "webdataset", "--out", tmp_path / "wds", "--subjects", "0003", "--maps", "mask"
+    )
     assert done.exit_code == 0, done.output
     assert "14 views in 1 shards" in done.output
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from palm_data.interop import official
+from palm_data.interop import official, official_plan
 from palm_data.interop.official import export_official
 from palm_data.interop.official_checks import check_official
 from palm_data.interop.official_encoding import decode_normals, encode_normals
@@ -18,6 +18,7 @@ from palm_data.interop.pngs import read_png, write_png
 from palm_data.interop.unfinished import partial_folder
 from palm_data.loader.release import Release
 from palm_data.store.atomic import file_sha256
+from schemas.camera import Camera
 from schemas.errors import ConflictError, SettingsError, StoreError
 from tests.palm_data.interop.conftest import CAMERAS, EXPORTED, HEIGHT, WIDTH
 
@@ -129,9 +130,10 @@ def test_an_interrupted_export_goes_on_and_ends_the_same(
         write_png(path, image)
 
     out = tmp_path / "OURS"
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(official, "write_png", dies)
-        export_official(release, out)
+        with pytest.raises(KeyboardInterrupt):
+            export_official(release, out)
     assert not out.exists()
     kept = {path: path.stat().st_mtime_ns for path in partial_folder(out).rglob("*.png")}
     assert len(kept) == 60
@@ -161,26 +163,28 @@ def test_what_the_layout_cannot_state_is_refused_with_a_reason(
 ) -> None:
     with pytest.raises(StoreError, match="expected a version with labels"):
         export_official(bare, tmp_path / "out")
-    with pytest.raises(StoreError, match="expected MCU_01 to MCU_07, found none of MCU_06"):
+    cameras, left = Release.cameras, release.hand_convention.model_copy(update={"side": "left"})
+
+    def one_less(*arguments: Any) -> tuple[Camera, ...]:
+        return tuple(camera for camera in cameras(*arguments) if camera.camera_id != "MCU_06")
+
+    def one_narrow(*arguments: Any) -> tuple[Camera, ...]:
+        first, *rest = cameras(*arguments)
+        return (first.model_copy(update={"width": 99}), *rest)
+
+    refusals: list[tuple[Any, str, Any, str]] = [
+        (Release, "cameras", one_less, "expected MCU_01 to MCU_07, found none of MCU_06"),
+        (Release, "cameras", one_narrow, "one size, found 99×160, 210×160"),
+        (official_plan, "MAX_FRAMES", 1, "0003: captures: expected at most 1, found 2"),
+        (Release, "hand_convention", left, "expected right hands"),
+    ]
+    for place, name, value, words in refusals:
         with monkeypatch.context() as patch:
-            cameras = Release.cameras
-            patch.setattr(Release, "cameras", lambda *a: tuple(c for c in cameras(*a) if c.camera_id != "MCU_06"))
-            export_official(release, tmp_path / "out")
-    with pytest.raises(StoreError, match="one size, found 99×160, 210×160"):
-        with monkeypatch.context() as patch:
-            patch.setattr(
-                Release, "cameras", lambda *a: (cameras(*a)[0].model_copy(update={"width": 99}), *cameras(*a)[1:])
-            )
-            export_official(release, tmp_path / "out")
-    with pytest.raises(StoreError, match="0003: captures: expected at most 1, found 2"):
-        with monkeypatch.context() as patch:
-            patch.setattr("palm_data.interop.official_plan.MAX_FRAMES", 1)
-            export_official(release, tmp_path / "out")
-    left = release.hand_convention.model_copy(update={"side": "left"})
-    with pytest.raises(StoreError, match="expected right hands"):
-        with monkeypatch.context() as patch:
-            patch.setattr(Release, "hand_convention", left)
-            export_official(release, tmp_path / "out")
+            patch.setattr(place, name, value)
+            with pytest.raises(StoreError, match=words):
+                export_official(release, tmp_path / "out")
+    with pytest.raises(StoreError, match="open the release with all views"):
+        export_official(release.filtered(views=["MCU_01"]), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

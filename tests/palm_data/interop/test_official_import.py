@@ -66,12 +66,16 @@ def zipped(folder: Path, target: Path, prefix: str = "") -> Path:
     return target
 
 
-def test_an_export_comes_back_as_it_was_within_the_quantisation(exported: Path, made: Tiny, release: Release, tmp_path: Path) -> None:
+def test_an_export_comes_back_as_it_was_within_the_quantisation(
+    exported: Path, made: Tiny, release: Release, tmp_path: Path
+) -> None:
     done = brought(exported, tmp_path, model=None)
     assert done.left_out == ()
     assert verify_release(tmp_path / "releases" / "1.0.0").problems == ()
     back = opened(tmp_path)
-    assert [(one.subject_id, one.frame) for one in back] == [(one, frame) for one in EXPORTED for frame in EXPORTED[one]]
+    assert [(one.subject_id, one.frame) for one in back] == [
+        (one, frame) for one in EXPORTED for frame in EXPORTED[one]
+    ]
     assert back.hand_convention == release.hand_convention
     for after in back:
         before = release.capture(after.subject_id, after.frame)
@@ -131,11 +135,13 @@ def test_the_best_official_error_has_the_best_score(strange: Path, tmp_path: Pat
 
 
 def test_without_a_hand_model_strangers_hands_are_refused(strange: Path, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="palm mano import MANO_RIGHT.pkl"):
+    with pytest.raises(StoreError, match=r"palm mano import MANO_RIGHT\.pkl"):
         brought(strange, tmp_path, model=None)
 
 
-@pytest.mark.parametrize("layout", ["zips", "flat", "folder in zip", "deep in zip", "zips unpacked", "one zip", "one folder", "PALM"])
+@pytest.mark.parametrize(
+    "layout", ["zips", "flat", "folder in zip", "deep in zip", "zips unpacked", "one zip", "one folder", "PALM"]
+)
 def test_every_documented_layout_is_found(layout: str, strange: Path, tmp_path: Path) -> None:
     root, home = tmp_path / "in" / "XR20A", strange / "folders" / "0003"
     match layout:
@@ -153,7 +159,9 @@ def test_every_documented_layout_is_found(layout: str, strange: Path, tmp_path: 
         case _:
             shutil.copytree(home, root / "0003")
     shutil.copy(strange / QUALITY_FILE, root)
-    source = find_official({"one zip": root / "0003.zip", "one folder": root / "0003", "PALM": tmp_path / "in"}.get(layout, root))
+    source = find_official(
+        {"one zip": root / "0003.zip", "one folder": root / "0003", "PALM": tmp_path / "in"}.get(layout, root)
+    )
     assert [one.subject_id for one in source.subjects] == ["0003"]
     assert (source.root, source.quality, source.met) == (root, root / QUALITY_FILE, ())
     files = source.subjects[0].files()
@@ -176,14 +184,16 @@ def test_archives_and_folders_give_the_same_version(strange: Path, tmp_path: Pat
         return [(row["path"], row["sha256"]) for row in table if row["path"].startswith(("shards/", "tables/"))]
 
     split = ("tables/splits.parquet",)  # says since which version
-    assert [row for row in rows("1.0.0") if row[0] not in split] == [row for row in rows("1.1.0") if row[0] not in split]
+    assert [row for row in rows("1.0.0") if row[0] not in split] == [
+        row for row in rows("1.1.0") if row[0] not in split
+    ]
 
 
 def test_several_versions_have_to_be_chosen_from(strange: Path) -> None:
     (strange.parent / "XR20A").mkdir()
-    with pytest.raises(BadInputError, match="one version's folder.*XR20A and XR20B"):
+    with pytest.raises(BadInputError, match=r"one version.s folder.*XR20A and XR20B"):
         find_official(strange.parent)
-    with pytest.raises(BadInputError, match="folders/NNNN, zips/NNNN.zip"):
+    with pytest.raises(BadInputError, match=r"folders/NNNN, zips/NNNN.zip"):
         find_official(strange.parent / "XR20A")
 
 
@@ -221,7 +231,9 @@ def poses_with(change: Callable[[dict[str, object]], object]) -> Callable[[Path]
     return harm
 
 
-@pytest.mark.parametrize("harm", [silhouette_in_alpha, soft_mask, poses_with(lambda d: d.update(betas=np.tile(d["betas"], (2, 1))))])
+@pytest.mark.parametrize(
+    "harm", [silhouette_in_alpha, soft_mask, poses_with(lambda d: d.update(betas=np.tile(d["betas"], (2, 1))))]
+)
 def test_other_ways_to_say_the_same_are_read_as_the_official_code_does(
     harm: Callable[[Path], None], strange: Path, tmp_path: Path
 ) -> None:
@@ -243,7 +255,9 @@ def test_what_is_missing_or_damaged_costs_itself_only(strange: Path, tmp_path: P
     write_png(home / "images/MCU_03/000001.png", np.zeros((HEIGHT, WIDTH - 1, 3), np.uint8))
     shutil.rmtree(home / "normals")
     (home / "images/MCU_04/notes.txt").write_text("?")
-    poses_with(lambda d: d.update(fitting_error=np.ones(2), hand_pose=np.where([[False], [True]], np.nan, d["hand_pose"])))(home)
+    poses_with(
+        lambda d: d.update(fitting_error=np.ones(2), hand_pose=np.where([[False], [True]], np.nan, d["hand_pose"]))
+    )(home)
     done = brought(strange, tmp_path)
     first, second = opened(tmp_path)
     assert [view.present for view in first.views] == [False] * 3 + [True] * 4
@@ -256,7 +270,7 @@ def test_what_is_missing_or_damaged_costs_itself_only(strange: Path, tmp_path: P
     text = "\n".join(done.met)
     for words in (
         "images/MCU_01/000001: missing", "images/MCU_02/000001.png: ", "expected 210×160, as cameras.npy says, found 209×160",
-        "normals/MCU_07/000002: missing", "notes.txt: not known", "fitting_error: not known", "no usable row for file 000002",
+        "normals: none at all", "notes.txt: not known", "fitting_error: not known", "no usable row for file 000002",
     ):  # fmt: skip
         assert words in text
 
@@ -397,7 +411,7 @@ def test_links_in_folders_are_not_followed(strange: Path, tmp_path: Path) -> Non
     secret = tmp_path / "secret.png"
     picture = strange / "folders/0003/images/MCU_01/000001.png"
     picture.rename(secret)
-    os.symlink(secret, picture)
+    picture.symlink_to(secret)
     brought(strange, tmp_path)
     assert not opened(tmp_path)[0].views[0].present
 

@@ -67,7 +67,11 @@ def test_what_numpy_writes_is_read(tmp_path: Path) -> None:
 
 def test_only_names_that_old_numpy_has_are_mentioned() -> None:
     content = object_npy(CONTENT)
-    names = {argument for code, argument, _ in pickletools.genops(content[content.index(b"\x80\x03") :]) if code.name == "GLOBAL"}
+    names = {
+        argument
+        for code, argument, _ in pickletools.genops(content[content.index(b"\x80\x03") :])
+        if code.name == "GLOBAL"
+    }
     assert names == {"numpy.core.multiarray _reconstruct", "numpy ndarray", "numpy dtype"}
 
 
@@ -86,7 +90,14 @@ def test_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\x93NUMPY", b"\x93NUMPY\x01\x00\xff\xff{", object_npy({"a": 1})[:-9], b"PK\x03\x04", pickle.dumps({"a": 1})],
+    [
+        b"",
+        b"\x93NUMPY",
+        b"\x93NUMPY\x01\x00\xff\xff{",
+        object_npy({"a": 1})[:-9],
+        b"PK\x03\x04",
+        pickle.dumps({"a": 1}),
+    ],
     ids=["empty", "magic", "header", "cut short", "zip", "bare pickle"],
 )
 def test_damage_is_an_error_of_ours(content: bytes) -> None:

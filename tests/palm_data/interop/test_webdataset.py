@@ -47,7 +47,12 @@ def test_the_stock_library_reads_what_the_release_holds(release: Release, tmp_pa
     about = one["json"]
     np.testing.assert_array_equal(about["intrinsics"], view.camera.intrinsics())
     np.testing.assert_array_equal(about["keypoints_px"], view.keypoints_px)
-    assert (about["subject_id"], about["frame"], about["camera_id"], about["split"]) == ("0003", 2, "MCU_06", sample.split)
+    assert (about["subject_id"], about["frame"], about["camera_id"], about["split"]) == (
+        "0003",
+        2,
+        "MCU_06",
+        sample.split,
+    )
     assert about["hand_convention"]["flat_hand_mean"] is False
     assert sample.hand is not None
     np.testing.assert_array_equal(about["hand"]["hand_pose"], sample.hand.hand_pose)
@@ -68,11 +73,16 @@ def test_no_member_needs_unpickling_and_none_says_when_or_who(release: Release, 
                     np.load(io.BytesIO(stream.read()), allow_pickle=False)["values"]
 
 
-def test_shards_are_closed_when_full_never_cut_a_capture_and_keep_splits_apart(release: Release, tmp_path: Path) -> None:
+def test_shards_are_closed_when_full_never_cut_a_capture_and_keep_splits_apart(
+    release: Release, tmp_path: Path
+) -> None:
     export_webdataset(release, tmp_path / "wds", maps=["mask"], shard_bytes=1)
     found = shards(tmp_path / "wds")
     assert len(found) == len(release)
-    assert [shard["path"] for shard in found if shard["split"] == "train"][:2] == ["train-000000.tar", "train-000001.tar"]
+    assert [shard["path"] for shard in found if shard["split"] == "train"][:2] == [
+        "train-000000.tar",
+        "train-000001.tar",
+    ]
     for shard in found:
         path = tmp_path / "wds" / shard["path"]
         assert (shard["bytes"], shard["sha256"]) == (path.stat().st_size, file_sha256(path))
@@ -96,9 +106,10 @@ def test_an_interrupted_export_goes_on_and_ends_the_same(
             raise KeyboardInterrupt
         return made(image)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(webdataset, "png_bytes", dies)
-        export_webdataset(release, tmp_path / "wds", maps=["mask"], shard_bytes=1)
+        with pytest.raises(KeyboardInterrupt):
+            export_webdataset(release, tmp_path / "wds", maps=["mask"], shard_bytes=1)
     assert not (tmp_path / "wds").exists()
     calls = 0
 
