@@ -28,7 +28,7 @@ from palm_data.interop.official_scans import ScanFile, write_meshes
 from palm_data.interop.official_sidecar import Sidecar, updated
 from palm_data.interop.official_source import SubjectSource
 from palm_data.maps.training_mask import fused_mask, mask_sides
-from palm_data.store.arrays import create_group, create_image_array, write_frame
+from palm_data.store.arrays import create_group, create_tier_array, write_frame
 from palm_data.store.atomic import write_bytes
 from palm_data.store.files import Files
 from palm_data.store.shard import SHARD
@@ -39,6 +39,7 @@ from schemas.errors import BadInputError
 from schemas.hand import HandRow
 from schemas.release import CameraRow, CaptureRow, ImageRow
 from schemas.settings import Settings
+from schemas.tier import FULL
 
 STAGE = "official_import"
 CODE_VERSION = "1"
@@ -160,8 +161,7 @@ def _write_pictures(
     width, height = work.cameras[0].width, work.cameras[0].height
     shape = (len(frames), len(work.cameras), height, width, 3)
     arrays = {
-        name: create_image_array(group, f"{name}/full", shape[:axes], dtype, tile_px=settings.shard.tile_px)
-        for name, (dtype, axes) in _ENCODINGS.items()
+        name: create_tier_array(group, name, FULL, shape[:4], tile_px=settings.shard.tile_px) for name in _ENCODINGS
     }
     sides = mask_sides(settings.maps.training_mask, width, height)
     rows = []

@@ -10,9 +10,9 @@ from palm_data.report.papers.facts import NOT_STATED
 from palm_data.store.manifest import read_manifest
 from palm_data.store.release import publish_release
 from palm_data.store.verify import verify_release
+from palm_data.testing.tiny import Tiny, add_subject, tiny_workspace, write_subjects
 from schemas.release import FileRow
 from schemas.settings import Settings, without_labels
-from tests.palm_data.store.tiny import Tiny, add_subject, tiny_workspace, write_subjects
 
 PAPERS = ("README.md", "DATASHEET.md", "CHANGELOG.md", "croissant.json", "LICENSE")
 

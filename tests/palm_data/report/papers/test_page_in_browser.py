@@ -10,9 +10,9 @@ import pytest
 from playwright.sync_api import Browser
 
 from palm_data.store.release import publish_release
+from palm_data.testing.tiny import tiny_workspace
 from schemas.settings import without_labels
 from tests.palm_data.report.papers.browser import PHONE, Visit, chromium, visit
-from tests.palm_data.store.tiny import tiny_workspace
 
 _CONTRAST = """() => {
   const parse = (text) => text.match(/[\\d.]+/g).map(Number);
