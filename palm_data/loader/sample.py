@@ -11,6 +11,7 @@ from palm_data.loader.camera_view import CameraView, MonoView
 from palm_data.loader.labels import CaptureLabels, Hand, Keypoints
 from palm_data.loader.pixels import Pixels
 from palm_data.loader.shards import Shard
+from palm_data.loader.window import Window
 from schemas.camera import Camera
 from schemas.errors import StoreError
 from schemas.ids import CameraId, Sha256, Slug, SubjectId

@@ -20,7 +20,7 @@ from palm_data.store.scans import ScanSize
 from palm_data.store.sources import ShardSources, shard_inputs
 from palm_data.store.tables import write_rows
 from palm_data.store.workspace import Workspace
-from palm_data.testing.tiny_labels import CAMERAS, HEIGHT, TILE, WIDTH, TinyLabels, add_labels, tiny_labels
+from palm_data.testing.tiny_labels import CAMERAS, HEIGHT, TILE, WIDTH, TinyLabels, add_labels, every_other, tiny_labels
 from schemas.camera import Camera, Distortion
 from schemas.capture import CaptureIndex, CaptureRecord, Gesture, ImageRecord, RawFile, ScanRecord, Session, Subject
 from schemas.release import CameraRow, CaptureRow, ImageRow

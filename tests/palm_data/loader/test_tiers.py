@@ -9,7 +9,8 @@ from palm_data.camera.tier import camera_at
 from palm_data.loader.release import Release
 from palm_data.store.release import publish_release
 from palm_data.store.verify import verify_release
-from palm_data.testing.tiny import Tiny, every_other, tiny_workspace
+from palm_data.testing.tiny import Tiny, tiny_workspace
+from palm_data.testing.tiny_labels import every_other
 from schemas.errors import IntegrityError, StoreError
 from schemas.tier import FACTORS, Tier
 

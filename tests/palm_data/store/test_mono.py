@@ -102,7 +102,9 @@ def test_they_come_at_smaller_tiers_and_in_windows(made: Ingested, release: Rele
     assert part.camera.cx == half.camera.cx - 3
 
 
-def test_a_version_says_where_they_come_from_and_its_colour_tables_are_as_ever(release: Release) -> None:
+def test_a_version_says_where_they_come_from_and_its_colour_tables_are_as_ever(
+    made: Ingested, release: Release
+) -> None:
     assert release.has_mono
     assert release.manifest.counts["mono_images"] == 3
     rows = release.tables["mono_images"].to_pylist()
@@ -114,7 +116,7 @@ def test_a_version_says_where_they_come_from_and_its_colour_tables_are_as_ever(r
     assert release[0].rgb.shape == (2, SIZE[1], SIZE[0], 3)
     files = {row["path"]: (row["modality"], row["tier"]) for row in release.tables._files.to_pylist()}
     assert files["shards/0001.zarr/mono/half/c/0/0/0/0"] == ("mono", "half")
-    folder = release.tables.folder
+    folder = made.settings.releases / "1.0.0"
     assert verify_release(folder).passed
     assert "mono/<tier>" in (folder / "README.md").read_text()
 
