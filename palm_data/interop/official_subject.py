@@ -23,7 +23,7 @@ from palm_data.interop.official_scans import Meshes
 from palm_data.interop.official_sidecar import Sidecar
 from palm_data.interop.official_source import SubjectSource
 from palm_data.maps.training_mask import fused_mask, mask_sides
-from palm_data.store.arrays import create_group, create_image_array, write_frame
+from palm_data.store.arrays import create_group, create_tier_array, write_frame
 from palm_data.store.atomic import write_bytes
 from palm_data.store.shard import SHARD
 from palm_data.store.tables import write_rows
@@ -33,6 +33,7 @@ from schemas.errors import BadInputError
 from schemas.hand import HandRow
 from schemas.release import CameraRow, CaptureRow, ImageRow
 from schemas.settings import Settings
+from schemas.tier import FULL
 
 STAGE = "official_import"
 CODE_VERSION = "1"
@@ -136,8 +137,7 @@ def _write_pictures(group: zarr.Group, subject: _Subject, settings: Settings) ->
     camera, count = subject.cameras[0], len(subject.captures)
     shape = (count, len(subject.cameras), camera.height, camera.width, 3)
     arrays = {
-        name: create_image_array(group, f"{name}/full", shape[:axes], dtype, tile_px=settings.shard.tile_px)
-        for name, (dtype, axes) in _ENCODINGS.items()
+        name: create_tier_array(group, name, FULL, shape[:4], tile_px=settings.shard.tile_px) for name in _ENCODINGS
     }
     rows: list[ImageRow] = []
     for row in range(count):

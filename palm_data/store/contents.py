@@ -14,20 +14,30 @@ from palm_data.report.papers.facts import ReleaseFacts, origin_of, read_tables
 from palm_data.store import labels, shard
 from palm_data.store.documents import default_terms
 from palm_data.store.label_contents import LabelContents, Scalar, gather_labels
-from palm_data.store.label_tables import CONVENTION_FILE, LABEL_ARRAYS
+from palm_data.store.label_tables import CONVENTION_FILE
 from palm_data.store.merkle import merkle_root
 from palm_data.store.plan import ReleasePlan
 from palm_data.store.splits import assign_splits
 from palm_data.store.tables import concatenated, rows_bytes, table_bytes
 from palm_data.store.workspace import StageRecord, Workspace
+from schemas.arrays import TIERED
 from schemas.capture import CaptureIndex, Gesture
 from schemas.errors import SettingsError, StoreError
 from schemas.ids import Sha256, SubjectId
 from schemas.publisher import Origin
-from schemas.release import CameraRow, CaptureRow, FileRow, GestureRow, ImageRow, SplitRow, SubjectRow
+from schemas.release import (
+    MONO_MODELS,
+    CameraRow,
+    CaptureRow,
+    FileRow,
+    GestureRow,
+    ImageRow,
+    SplitRow,
+    SubjectRow,
+)
 from schemas.settings import Settings
 
-_IMAGE_MODALITIES = ("rgb", "mask", "depth", "normal", *LABEL_ARRAYS)
+_IMAGE_MODALITIES = tuple(TIERED)
 _ROOT = "zarr.json"
 
 
@@ -81,6 +91,7 @@ def gather(plan: ReleasePlan, workspace: Workspace, settings: Settings) -> Relea
     captures = concatenated("captures", CaptureRow, records, folders)
     images = concatenated("images", ImageRow, records, folders)
     cameras = concatenated("cameras", CameraRow, records, folders)
+    mono = _mono_tables(records, folders) if settings.shard.mono else {}
     labelled = gather_labels([*records], workspace, settings) if settings.release.labels else None
     tables = {
         "subjects": rows_bytes(SubjectRow, [_subject_row(index) for index in plan.included]),
@@ -89,12 +100,14 @@ def gather(plan: ReleasePlan, workspace: Workspace, settings: Settings) -> Relea
         "images": table_bytes(images),
         "cameras": table_bytes(cameras),
         "splits": rows_bytes(SplitRow, splits),
+        **{name: table_bytes(table) for name, table in mono.items()},
         **(labelled.tables if labelled else {}),
     }
     counts = {
         "subjects": len(subjects),
         "captures": captures.num_rows,
         "images": sum(images["present"].to_pylist()),
+        **({"mono_images": sum(mono["mono_images"]["present"].to_pylist())} if mono else {}),
         "subjects_left_out": len(plan.left_out),
         "captures_quarantined": sum(item.whole_capture for item in plan.quarantined),
         **(labelled.counts if labelled else {}),
@@ -145,6 +158,10 @@ def paper_entries(
     )  # fmt: skip
     written = papers(facts, Arrays(sources), settings.hand_model)
     return [document(path, content, "document") for path, content in written.items()]
+
+
+def _mono_tables(records: Mapping[SubjectId, StageRecord], folders: Mapping[SubjectId, Path]) -> dict[str, pa.Table]:
+    return {name: concatenated(name, model, records, folders) for name, model in MONO_MODELS.items()}
 
 
 def _subject_row(index: CaptureIndex) -> SubjectRow:

@@ -17,6 +17,7 @@ from pipelines.cli import (
     mano,
     materialize,
     release,
+    schemas,
     simulate,
     train,
     ui,
@@ -46,6 +47,7 @@ app.command("info")(release.info)
 app.command("export")(export.export)
 app.command("import")(imports.import_)
 app.command("view")(view.view)
+app.command("schemas")(schemas.schemas)
 app.command("ui")(ui.ui)
 app.command("doctor")(doctor.doctor)
 
