@@ -63,8 +63,22 @@ def publish_release(
         StoreError: if there is nothing to publish, or the version or its parent will not do.
     """
     plan = plan_release(version, workspace, settings, parent=parent)
-    contents = gather(plan, workspace, settings)
-    releases = settings.releases.absolute()
+    return publish_contents(plan, gather(plan, workspace, settings), settings.releases, progress)
+
+
+def publish_contents(
+    plan: ReleasePlan,
+    contents: ReleaseContents,
+    releases: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> Manifest:
+    """Publish contents that are known, under the plan's version, and return its manifest.
+
+    Raises:
+        ConflictError: if the version exists with other contents; nothing of it was changed.
+        IntegrityError: if a file that is published is not what it has to be.
+    """
+    version, releases = plan.version, releases.absolute()
     _sweep(releases / _PARTIAL)
     published = _published(releases / version, contents.merkle_root)
     if published is not None:

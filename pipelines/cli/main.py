@@ -5,7 +5,21 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli import demo, doctor, evaluate, hand, ingest, mano, materialize, release, simulate, train, ui, view
+from pipelines.cli import (
+    demo,
+    doctor,
+    evaluate,
+    hand,
+    ingest,
+    mano,
+    materialize,
+    mini,
+    release,
+    simulate,
+    train,
+    ui,
+    view,
+)
 from pipelines.cli.console import console
 from pipelines.logs import configure_logs
 from schemas.errors import PalmError
@@ -23,6 +37,7 @@ app.command("materialize")(materialize.materialize)
 app.command("release")(release.release)
 app.command("verify")(release.verify)
 app.command("info")(release.info)
+app.command("mini")(mini.mini)
 app.command("view")(view.view)
 app.command("ui")(ui.ui)
 app.command("doctor")(doctor.doctor)
