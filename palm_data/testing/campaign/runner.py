@@ -15,6 +15,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from palm_data.testing.campaign.flips import cuts, flips
+from palm_data.testing.campaign.full_disk import full_disk
 from palm_data.testing.campaign.kills import kills
 from palm_data.testing.campaign.kind import Cases, KindReport, Run
 from palm_data.testing.campaign.mutations import mutations
@@ -36,6 +37,7 @@ KINDS: dict[str, Kind] = {
     "flips": Kind(flips, 1000),
     "cuts": Kind(cuts, 252),
     "races": Kind(races, 100),
+    "full_disk": Kind(full_disk, 150),
     **{f"mutated_{kind}": Kind(partial(mutations, kind), 10_000) for kind in ("obj", "ply", "tka", "png", "json")},
 }
 
