@@ -8,12 +8,12 @@ import pytest
 
 import palm_data
 from palm_data.store.release import publish_release
+from palm_data.testing.tiny import tiny_workspace
+from palm_data.testing.tiny_labels import TILE
 from schemas.settings import without_labels
 from tests.benchmarks.duel import RESULTS, duel, write_results
 from tests.benchmarks.loader_duels import LoaderDuels, Measures, one_thread
 from tests.benchmarks.test_loader import DUELS
-from tests.palm_data.store.tiny import tiny_workspace
-from tests.palm_data.store.tiny_labels import TILE
 
 # webdataset leaves the tars that it reads open.
 pytestmark = [

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from palm_data.testing.tiny import Tiny
 from pipelines.cli.main import app
 from schemas.errors import BadInputError, StoreError
 from tests.palm_data.interop.conftest import made
-from tests.palm_data.store.tiny import Tiny
 
 __all__ = ["made"]
 

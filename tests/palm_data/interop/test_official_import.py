@@ -26,10 +26,10 @@ from palm_data.interop.zip_files import ZipFiles
 from palm_data.loader.release import Release
 from palm_data.store.verify import verify_release
 from palm_data.store.workspace import Workspace
+from palm_data.testing.tiny import Tiny
 from schemas.errors import BadInputError, ConflictError, IntegrityError, StoreError
 from schemas.settings import Settings, ShardSettings
 from tests.palm_data.interop.conftest import EXPORTED, HEIGHT, WIDTH
-from tests.palm_data.store.tiny import Tiny
 
 MODEL = Path(palm_data.__file__).parent / "hand" / "assets" / "hand_standin_right.npz"
 HALF_STEP = np.degrees(np.sqrt(3) / 255) + 0.01
