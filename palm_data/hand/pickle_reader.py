@@ -8,14 +8,21 @@ other name ends the reading. The arrays are built afterwards, from checked sizes
 import io
 import math
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
 
+from palm_data.hand.sealed_unpickler import SealedUnpickler
 from schemas.errors import BadInputError
 
 _MAX_BYTES = 256 << 20
-_KINDS = {"f": "f", "i": "i", "u": "u", "b": "b"}
+_CODE = re.compile(r"[<>=|]?(?:f[248]|[iu][1248]|b1)")
+_MAX_DIMENSIONS = 8
+_MAX_SIZE = 1 << 31
+_NAME_SHOWN = 80
+_ERROR_SHOWN = 300
+_A_SHAPE = f"a shape of at most {_MAX_DIMENSIONS} whole numbers below {_MAX_SIZE}"
 
 
 class _Array:
@@ -84,7 +91,11 @@ def _array_from_buffer(content: object, dtype: object, shape: object, order: obj
 def _new_object(cls: object, *_: object) -> object:
     if cls in (_Sparse, _Chumpy, _Select):
         return cls()
-    raise pickle.UnpicklingError(f"object of {cls!r}")
+    raise pickle.UnpicklingError(f"an object of {getattr(cls, '__name__', type(cls).__name__)}")
+
+
+def _new_set(*_: object) -> None:
+    """Stands for a set, of which a hand model has none that matters."""
 
 
 def _text_bytes(text: object, _encoding: object = "latin1") -> bytes:
@@ -110,20 +121,16 @@ _ALLOWED: dict[tuple[str, str], object] = {
     ("copyreg", "_reconstructor"): _new_object,
     ("__builtin__", "object"): object,
     ("builtins", "object"): object,
-    ("__builtin__", "set"): set,
-    ("builtins", "set"): set,
+    ("__builtin__", "set"): _new_set,
+    ("builtins", "set"): _new_set,
     ("_codecs", "encode"): _text_bytes,
 }
 
 
-class _Reader(pickle.Unpickler):
+class _Reader(SealedUnpickler):
     """Resolves names to records of ours, and no others."""
 
-    def find_class(self, module: str, name: str) -> object:
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"the name {module}.{name}") from None
+    allowed = _ALLOWED
 
 
 def read_pickled_arrays(path: Path) -> dict[str, np.ndarray | str]:
@@ -142,15 +149,18 @@ def read_pickled_arrays(path: Path) -> dict[str, np.ndarray | str]:
         content = _Reader(io.BytesIO(path.read_bytes()), encoding="latin1").load()
     except Exception as error:  # a malformed pickle can raise anything; nothing of it has run
         raise BadInputError(
-            path, field="pickle", expected="a dict of numpy, scipy CSC and chumpy arrays", found=f"{type(error).__name__}: {error}",
+            path, field="pickle", expected="a dict of numpy, scipy CSC and chumpy arrays", found=f"{type(error).__name__}: {error}"[:_ERROR_SHOWN],
             hint="Nothing in the file was executed. Check that this is the hand model you downloaded.",
         ) from error  # fmt: skip
     if not isinstance(content, dict):
         raise BadInputError(path, field="pickle", expected="a dict", found=type(content).__name__)
     arrays: dict[str, np.ndarray | str] = {}
-    for name, value in content.items():
-        if isinstance(name, str) and (converted := _value(value, path, name)) is not None:
-            arrays[name] = converted
+    try:
+        for name, value in content.items():
+            if isinstance(name, str) and (converted := _value(value, path, name[:_NAME_SHOWN])) is not None:
+                arrays[name] = converted
+    except RecursionError:
+        raise BadInputError(path, field="pickle", expected="arrays", found="objects that hold themselves") from None
     return arrays
 
 
@@ -166,7 +176,7 @@ def read_pickled_tree(content: bytes, source: Path) -> object:
         raise
     except Exception as error:  # a malformed pickle can raise anything; nothing of it has run
         raise BadInputError(
-            source, field="pickle", expected="dicts, lists, numbers and numpy arrays", found=f"{type(error).__name__}: {error}",
+            source, field="pickle", expected="dicts, lists, numbers and numpy arrays", found=f"{type(error).__name__}: {error}"[:_ERROR_SHOWN],
             hint="Nothing in the file was executed.",
         ) from error  # fmt: skip
 
@@ -222,19 +232,19 @@ def _dense(value: _Array | _Scalar, path: Path, name: str) -> np.ndarray:
             pass
         case _:
             raise BadInputError(path, field=name, expected="a numpy array of plain numbers", found="another state")
-    code = code.lstrip("<>=|")
-    if code[:1] not in _KINDS or not all(isinstance(size, int) and size >= 0 for size in shape):
-        raise BadInputError(
-            path, field=name, expected="real or whole numbers of known shape", found=f"dtype {code}, shape {shape}"
-        )
+    if not _CODE.fullmatch(code):
+        raise BadInputError(path, field=name, expected="a dtype of plain numbers", found=repr(code[:_NAME_SHOWN]))
+    sizes = _sizes(shape)
+    if sizes is None:
+        raise BadInputError(path, field=name, expected=_A_SHAPE, found="another")
+    dtype = np.dtype(("<" if order in "=|<" else ">") + code.lstrip("<>=|"))
     try:
-        dtype = np.dtype(("<" if order in "=|<" else ">") + code)
-    except TypeError as error:
-        raise BadInputError(path, field=name, expected="a dtype of plain numbers", found=code) from error
-    content = raw.encode("latin1") if isinstance(raw, str) else raw
-    if math.prod(shape) * dtype.itemsize != len(content):
-        raise BadInputError(path, field=name, expected=f"{math.prod(shape) * dtype.itemsize} bytes", found=len(content))
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C").copy()
+        content = raw.encode("latin1") if isinstance(raw, str) else raw
+    except UnicodeEncodeError:
+        raise BadInputError(path, field=name, expected="bytes", found="text") from None
+    if math.prod(sizes) * dtype.itemsize != len(content):
+        raise BadInputError(path, field=name, expected=f"{math.prod(sizes) * dtype.itemsize} bytes", found=len(content))
+    return np.frombuffer(content, dtype).reshape(sizes, order="F" if fortran else "C").copy()
 
 
 def _inner(holder: _Attributes, attribute: str, path: Path, name: str) -> np.ndarray:
@@ -245,14 +255,18 @@ def _inner(holder: _Attributes, attribute: str, path: Path, name: str) -> np.nda
 
 
 def _shape(holder: _Attributes, attribute: str, path: Path, name: str) -> tuple[int, ...]:
-    shape = holder.attribute(attribute)
-    if (
-        not isinstance(shape, tuple)
-        or not all(isinstance(size, int) and size >= 0 for size in shape)
-        or math.prod(shape) * 8 > _MAX_BYTES
-    ):
-        raise BadInputError(path, field=f"{name}.{attribute}", expected="a shape of reasonable size", found=shape)
-    return shape
+    sizes = _sizes(holder.attribute(attribute))
+    if sizes is None or math.prod(sizes) * 8 > _MAX_BYTES:
+        raise BadInputError(path, field=f"{name}.{attribute}", expected=_A_SHAPE, found="another")
+    return sizes
+
+
+def _sizes(shape: object) -> tuple[int, ...] | None:
+    """The shape, if it is one of an array that could be meant; whatever else it is, is not even printed."""
+    if not isinstance(shape, tuple) or len(shape) > _MAX_DIMENSIONS:
+        return None
+    sizes = tuple(size for size in shape if isinstance(size, int) and 0 <= size < _MAX_SIZE)
+    return sizes if len(sizes) == len(shape) else None
 
 
 def _from_sparse(value: _Sparse, path: Path, name: str) -> np.ndarray:

@@ -1,13 +1,42 @@
 """Files that appear whole or not at all."""
 
+import errno
+import functools
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import ParamSpec, TypeVar
+
+from schemas.errors import StoreError
 
 _READ_BYTES = 1 << 22
+_REFUSALS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE,
+}  # fmt: skip
+"""What a disk says when it is full, broken or not ours; other errors of the operating system are defects of ours."""
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
+
+
+def refused_by_disk(work: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
+    """Have a full or broken disk come out as a StoreError; for work that leaves the old state or the new one."""
+
+    @functools.wraps(work)
+    def told(*args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
+        try:
+            return work(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                raise
+            raise StoreError(
+                f"{error.filename or 'the disk'}: expected to write there, found: {error.strerror}. What was published "
+                "before is unchanged. Make room, or see to the disk, and run again."
+            ) from error
+
+    return told
 
 
 def file_sha256(path: Path) -> str:

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from palm_data.store.atomic import flush_directory, flush_tree, write_bytes
+from palm_data.store.atomic import flush_directory, flush_tree, refused_by_disk, write_bytes
 from palm_data.store.changes import changes
 from palm_data.store.contents import Entry, ReleaseContents, gather
 from palm_data.store.files import LocalFiles
@@ -64,6 +64,7 @@ class Publication:
     schema_version: str = SCHEMA_VERSION
 
 
+@refused_by_disk
 def publish_release(
     version: VersionId,
     workspace: Workspace,

@@ -7,6 +7,7 @@ import pyarrow
 import palm_data.loader.release
 import palm_data.store.release
 import palm_data.store.verify
+import palm_data.testing.campaign.full_disk
 import palm_data.testing.campaign.kills
 import palm_data.testing.campaign.races  # noqa: F401
 

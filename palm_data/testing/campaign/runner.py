@@ -14,7 +14,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from palm_data.testing.campaign.corpora import archives, pickles
 from palm_data.testing.campaign.flips import cuts, flips
+from palm_data.testing.campaign.full_disk import full_disk
 from palm_data.testing.campaign.kills import kills
 from palm_data.testing.campaign.kind import Cases, KindReport, Run
 from palm_data.testing.campaign.mutations import mutations
@@ -25,7 +27,7 @@ from schemas.version import VERSION
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault, and how often it is tried in a whole campaign."""
+    """A kind of fault, and how often it is tried in a whole campaign; 0: a corpus that is always tried whole."""
 
     run: Run
     count: int
@@ -36,6 +38,9 @@ KINDS: dict[str, Kind] = {
     "flips": Kind(flips, 1000),
     "cuts": Kind(cuts, 252),
     "races": Kind(races, 100),
+    "full_disk": Kind(full_disk, 150),
+    "pickles": Kind(pickles, 0),
+    "archives": Kind(archives, 0),
     **{f"mutated_{kind}": Kind(partial(mutations, kind), 10_000) for kind in ("obj", "ply", "tka", "png", "json")},
 }
 

@@ -21,7 +21,7 @@ from schemas.errors import SettingsError
 def test_a_tenth_of_each_kind_of_fault_breaks_no_promise(kind: str) -> None:
     report = run_campaign([kind], share=0.1)
     assert report.passed, report.kinds[kind].failures
-    assert report.kinds[kind].tries == max(1, round(KINDS[kind].count / 10))
+    assert report.kinds[kind].tries >= max(50 if KINDS[kind].count == 0 else 1, round(KINDS[kind].count / 10))
 
 
 def test_a_torn_version_is_noticed(tmp_path: Path) -> None:
