@@ -6,6 +6,8 @@
 
 Killed before the rename, a publisher leaves only work in progress; killed after it, a folder without a manifest.
 Neither is a version, and the next publisher removes both.
+
+In an object store, which has no rename, the same is reached another way: `palm_data.store.remote_release`.
 """
 
 import fcntl
@@ -22,11 +24,12 @@ from typing import Any
 
 from palm_data.store.atomic import flush_directory, flush_tree, write_bytes
 from palm_data.store.contents import Entry, ReleaseContents, gather
+from palm_data.store.files import Files, LocalFiles
 from palm_data.store.manifest import FILES_FILE, MANIFEST_FILE, create_manifest, read_manifest, seal
 from palm_data.store.objects import DAMAGED_WORKSPACE, check_file, describe_difference, place
 from palm_data.store.plan import ReleasePlan, plan_release
 from palm_data.store.splits import SPLITS
-from palm_data.store.tables import read_rows, rows_bytes
+from palm_data.store.tables import load_rows, rows_bytes
 from palm_data.store.verify import differences
 from palm_data.store.workspace import Workspace
 from schemas.errors import ConflictError, IntegrityError
@@ -46,6 +49,7 @@ def publish_release(
     settings: Settings,
     *,
     parent: VersionId | None = None,
+    take_over: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
     """Publish every subject that may be released as one immutable version, and return its manifest.
@@ -55,57 +59,74 @@ def publish_release(
 
     Args:
         parent: the version to carry splits over from; the highest lower one by default.
+        take_over: of a store only: clear away what another publisher of other contents left there unfinished. Whoever
+            asks for it knows that the other one is dead.
         progress: called with bytes staged and bytes in all.
 
     Raises:
         ConflictError: if the version exists with other contents; nothing of it was changed.
         IntegrityError: if a file of the workspace is not what its stage wrote.
-        StoreError: if there is nothing to publish, or the version or its parent will not do.
+        StoreError: if there is nothing to publish, or the version or its parent will not do, or a store refuses or does
+            not answer.
     """
     plan = plan_release(version, workspace, settings, parent=parent)
-    return publish_contents(plan, gather(plan, workspace, settings), settings.releases, progress=progress)
+    contents = gather(plan, workspace, settings)
+    return publish_contents(plan, contents, settings.releases, take_over=take_over, progress=progress)
 
 
 def publish_contents(
     plan: ReleasePlan,
     contents: ReleaseContents,
-    releases: Path,
+    releases: Path | str,
     *,
+    take_over: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
-    """Publish what has been gathered, wherever it comes from, as the planned version.
+    """Publish what has been gathered, wherever it comes from, as the planned version; in a folder or a store.
 
     Raises:
         ConflictError: if the version exists with other contents; nothing of it was changed.
         IntegrityError: if a file is not what it was when it was gathered.
+        StoreError: if a store refuses or does not answer.
     """
-    version, releases = plan.version, releases.absolute()
-    _sweep(releases / _PARTIAL)
-    published = _published(releases / version, contents.merkle_root)
-    if published is not None:
-        return published
-    with _staging(releases, version) as staged:
-        tree = staged / "tree"
-        files_sha256 = _stage(contents, tree, releases / plan.parent if plan.parent else None, progress)
-        manifest = _manifest(plan, contents, files_sha256)
-        with _locked(releases / _PARTIAL / _INSTALL_LOCK):
-            installed = _install(manifest, tree, releases / version, staged)
-    _log.info("release published", extra={"version": version, "merkle_root": installed.merkle_root, **installed.counts})
+    if isinstance(releases, Path):
+        installed = _publish_in_folder(plan, contents, releases.absolute(), progress)
+    else:
+        from palm_data.store.remote_release import publish_in_store  # obstore is loaded when it is asked for
+
+        installed = publish_in_store(plan, contents, releases, take_over=take_over, progress=progress)
+    extra = {"version": plan.version, "merkle_root": installed.merkle_root, **installed.counts}
+    _log.info("release published", extra=extra)
     return installed
 
 
-def _published(folder: Path, merkle_root: Sha256) -> Manifest | None:
+def _publish_in_folder(
+    plan: ReleasePlan, contents: ReleaseContents, releases: Path, progress: Callable[[int, int], None] | None
+) -> Manifest:
+    _sweep(releases / _PARTIAL)
+    found = published(LocalFiles(releases / plan.version), contents.merkle_root)
+    if found is not None:
+        return found
+    with _staging(releases, plan.version) as staged:
+        tree = staged / "tree"
+        files_sha256 = _stage(contents, tree, releases / plan.parent if plan.parent else None, progress)
+        manifest = make_manifest(plan, contents, files_sha256)
+        with _locked(releases / _PARTIAL / _INSTALL_LOCK):
+            return _install(manifest, tree, releases / plan.version, staged)
+
+
+def published(files: Files, merkle_root: Sha256) -> Manifest | None:
     """The manifest of the version if it exists with these contents; None if it does not exist.
 
     Raises:
         ConflictError: if it exists with other contents.
     """
-    if not (folder / MANIFEST_FILE).exists():
+    if files.size(MANIFEST_FILE) is None:
         return None
-    manifest = read_manifest(folder)
+    manifest = read_manifest(files)
     if manifest.merkle_root != merkle_root:
         raise ConflictError(
-            f"{folder}: expected no version {manifest.version}, or one with merkle root {merkle_root}; found one "
+            f"{files.name}: expected no version {manifest.version}, or one with merkle root {merkle_root}; found one "
             f"published {manifest.created.isoformat()} by code {manifest.code_version} with {manifest.merkle_root}, "
             f"{manifest.counts.get('subjects')} subjects and {manifest.counts.get('captures')} captures. "
             "Nothing was changed. Publish under a higher version."
@@ -117,7 +138,7 @@ def _stage(
     contents: ReleaseContents, tree: Path, parent: Path | None, progress: Callable[[int, int], None] | None
 ) -> Sha256:
     """Have every file of the version lie below a folder, checked, read-only and flushed; digest of the files table."""
-    rows = [] if parent is None else _parent_rows(parent)
+    rows = [] if parent is None else file_rows(LocalFiles(parent))
     anywhere, in_place = {row.sha256: row.path for row in rows}, {(row.path, row.sha256) for row in rows}
     done = 0
     for entry in contents.entries:
@@ -156,11 +177,18 @@ def _stage_entry(entry: Entry, target: Path, kept: Path | None) -> None:
     place(entry.source, target)
 
 
-def _parent_rows(parent: Path) -> list[FileRow]:
-    return read_rows(parent / FILES_FILE, FileRow, sha256=read_manifest(parent).files_sha256)
+def file_rows(files: Files) -> list[FileRow]:
+    """The files of a version, as its own table of them says.
+
+    Raises:
+        IntegrityError: if that or the manifest is damaged.
+        StoreError: if there is no version here, or a remote place refuses or does not answer.
+    """
+    return load_rows(files, FILES_FILE, FileRow, sha256=read_manifest(files).files_sha256)
 
 
-def _manifest(plan: ReleasePlan, contents: ReleaseContents, files_sha256: Sha256) -> Manifest:
+def make_manifest(plan: ReleasePlan, contents: ReleaseContents, files_sha256: Sha256) -> Manifest:
+    """What makes the version exist, once everything else is there."""
     values: dict[str, Any] = {
         "version": plan.version,
         "schema_version": SCHEMA_VERSION,
@@ -179,9 +207,9 @@ def _manifest(plan: ReleasePlan, contents: ReleaseContents, files_sha256: Sha256
 
 def _install(manifest: Manifest, tree: Path, final: Path, staged: Path) -> Manifest:
     """Make the staged tree the version; whoever comes second finds it made. Call with the install lock held."""
-    published = _published(final, manifest.merkle_root)
-    if published is not None:
-        return published
+    found = published(LocalFiles(final), manifest.merkle_root)
+    if found is not None:
+        return found
     if final.exists():  # a publisher died between its rename and its manifest
         final.rename(staged / "abandoned")
     tree.rename(final)
@@ -189,7 +217,7 @@ def _install(manifest: Manifest, tree: Path, final: Path, staged: Path) -> Manif
     try:
         create_manifest(manifest, final, staged)
     except ConflictError:  # from a machine that does not see this lock
-        return _published(final, manifest.merkle_root) or manifest
+        return published(LocalFiles(final), manifest.merkle_root) or manifest
     return manifest
 
 

@@ -16,17 +16,22 @@ from pipelines.cli.console import console
 from schemas.settings import load_settings, without_labels
 
 if TYPE_CHECKING:
+    from palm_data.store.files import Files
     from schemas.release import Manifest
 
 _LISTED = 100
-_Target = Annotated[str | None, typer.Argument(help="A version, or its folder; the highest version by default.")]
-_Releases = Annotated[Path | None, typer.Option(help="Where releases are published.")]
+_Target = Annotated[str | None, typer.Argument(help="A version, or its folder or URL; the highest version by default.")]
+_Releases = Annotated[str | None, typer.Option(help="Where releases are published: a folder or a URL.")]
 
 
 def release(
     version: Annotated[str, typer.Argument(help="MAJOR.MINOR.PATCH; published once, never changed.")],
     *,
     parent: Annotated[str | None, typer.Option(help="Carry splits over from this version.")] = None,
+    take_over: Annotated[
+        bool,
+        typer.Option("--take-over", help="In a store: clear away what a publisher that died left of this version."),
+    ] = False,
     captures_only: Annotated[bool, typer.Option("--captures-only", help="Publish without any label.")] = False,
     raw: Annotated[Path | None, typer.Option(help="Raw sessions; consent is read from here.")] = None,
     workspace: Annotated[Path | None, typer.Option(help="Where stages wrote.")] = None,
@@ -36,6 +41,7 @@ def release(
 
     Publishing the same contents again changes nothing; a version with other contents is never replaced.
     """
+    from palm_data.store.places import place_at
     from palm_data.store.release import publish_release
     from palm_data.store.workspace import Workspace
 
@@ -44,11 +50,11 @@ def release(
         settings = without_labels(settings)
     with _bar("staging") as progress:
         manifest = publish_release(
-            version, Workspace(settings.workspace), settings, parent=parent, progress=progress
-        )  # fmt: skip
-    folder = settings.releases.absolute() / manifest.version
-    _print_info(manifest, folder)
-    _print_left_out(folder)
+            version, Workspace(settings.workspace), settings, parent=parent, take_over=take_over, progress=progress
+        )
+    files = place_at(settings.releases_place).files(manifest.version)
+    _print_info(manifest, files.name)
+    _print_left_out(files)
 
 
 def verify(
@@ -60,9 +66,9 @@ def verify(
     """Compare a version with what was published, byte for byte. Ends with 1 if anything is wrong."""
     from palm_data.store.verify import verify_release
 
-    folder = _folder(target, releases)
+    files = target_files(target, releases)
     with _bar("verifying") as progress:
-        report = verify_release(folder, deep=not shallow, progress=progress)
+        report = verify_release(files, deep=not shallow, progress=progress)
     for problem in report.problems[:_LISTED]:
         console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
     if len(report.problems) > _LISTED:
@@ -71,32 +77,32 @@ def verify(
     if report.problems:
         number = f"{len(report.problems)} problem{'' if len(report.problems) == 1 else 's'}"
         console.print(
-            f"[bold red]{escape(str(folder))}: {number}[/] in {looked}. What is named was damaged or "
+            f"[bold red]{escape(files.name)}: {number}[/] in {looked}. What is named was damaged or "
             "edited after release: restore it from another copy of this version, or publish a new one.",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
         raise typer.Exit(1)
     kind = "sizes only" if shallow else "every byte"
-    console.print(f"[green]{escape(str(folder))}: whole[/] ({kind}): {looked}.", highlight=False, soft_wrap=True)
+    console.print(f"[green]{escape(files.name)}: whole[/] ({kind}): {looked}.", highlight=False, soft_wrap=True)
 
 
 def info(target: _Target = None, *, releases: _Releases = None) -> None:
     """Say what a version holds, and how to open it."""
     from palm_data.store.manifest import read_manifest
 
-    folder = _folder(target, releases)
-    _print_info(read_manifest(folder), folder)
+    files = target_files(target, releases)
+    _print_info(read_manifest(files), files.name)
 
 
-def _folder(target: str | None, releases: Path | None) -> Path:
-    """The version that is meant: a folder, or a version's number below the folder of releases."""
-    from palm_data.loader.location import version_folder
+def target_files(target: str | None, releases: str | None) -> "Files":
+    """The version that is meant: its folder or URL, or its number where releases are."""
+    from palm_data.loader.location import version_files
     from palm_data.store.manifest import is_version
 
     settings = load_settings(releases=releases)
     if target is None or is_version(target):
-        return version_folder(settings.releases, target)
-    return version_folder(target)
+        return version_files(settings.releases, target)
+    return version_files(target)
 
 
 @contextmanager
@@ -107,7 +113,7 @@ def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _print_info(manifest: "Manifest", folder: Path) -> None:
+def _print_info(manifest: "Manifest", place: str) -> None:
     counts = manifest.counts
     table = Table("", "", show_header=False, box=None, pad_edge=False)
     rows = {
@@ -120,18 +126,18 @@ def _print_info(manifest: "Manifest", folder: Path) -> None:
         "withdrawn": ", ".join(manifest.withdrawn) or "nobody since the parent",
         "size": f"{counts['bytes'] / 1e6:.1f} MB in {counts['files']} files",
         "merkle root": manifest.merkle_root,
-        "path": str(folder),
+        "path": place,
     }
     for name, value in rows.items():
         table.add_row(f"[bold]{name}[/]", escape(value))
     console.print(table, soft_wrap=True)
-    opening = f'palm_data.open_release("{folder.parent}", version="{manifest.version}")'
+    opening = f'palm_data.open_release("{place.rpartition("/")[0]}", version="{manifest.version}")'
     console.print("[bold]open it with[/]")
     console.print(f"  import palm_data\n  release = {opening}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _print_left_out(folder: Path) -> None:
-    subjects = json.loads((folder / "report" / "left_out.json").read_bytes())["subjects"]
+def _print_left_out(files: "Files") -> None:
+    subjects = json.loads(files.read("report/left_out.json"))["subjects"]
     if subjects:
         console.print("[bold]left out[/]")
     for one in subjects[:_LISTED]:
