@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+from palm_data.store.fetched import FETCHED_FILE, PartialFiles, read_fetched
 from palm_data.store.files import Files, LocalFiles
 from palm_data.store.manifest import MANIFEST_FILE, is_version, read_manifest, versions
 from palm_data.store.places import place_at
@@ -21,9 +22,11 @@ def version_files(location: str | Path, version: VersionId | None = None) -> Fil
     Raises:
         StoreError: if no such version is published there, or a remote place refuses or does not answer.
     """
-    return (
-        _remote_version(str(location), version) if is_url(location) else LocalFiles(version_folder(location, version))
-    )
+    if is_url(location):
+        return _remote_version(str(location), version)
+    files = LocalFiles(version_folder(location, version))
+    fetched = read_fetched(files) if files.size(FETCHED_FILE) is not None else None
+    return files if fetched is None else PartialFiles(files.root, fetched)
 
 
 def version_folder(location: str | Path, version: VersionId | None = None) -> Path:

@@ -24,12 +24,13 @@ from typing import Any
 
 from palm_data.store.atomic import flush_directory, flush_tree, write_bytes
 from palm_data.store.contents import Entry, ReleaseContents, gather
+from palm_data.store.file_table import file_rows
 from palm_data.store.files import Files, LocalFiles
 from palm_data.store.manifest import FILES_FILE, MANIFEST_FILE, create_manifest, read_manifest, seal
 from palm_data.store.objects import DAMAGED_WORKSPACE, check_file, describe_difference, place
 from palm_data.store.plan import ReleasePlan, plan_release
 from palm_data.store.splits import SPLITS
-from palm_data.store.tables import load_rows, rows_bytes
+from palm_data.store.tables import rows_bytes
 from palm_data.store.verify import differences
 from palm_data.store.workspace import Workspace
 from schemas.errors import ConflictError, IntegrityError
@@ -175,16 +176,6 @@ def _stage_entry(entry: Entry, target: Path, kept: Path | None) -> None:
         return
     check_file(entry.source, size=size, sha256=sha256, hint=DAMAGED_WORKSPACE)
     place(entry.source, target)
-
-
-def file_rows(files: Files) -> list[FileRow]:
-    """The files of a version, as its own table of them says.
-
-    Raises:
-        IntegrityError: if that or the manifest is damaged.
-        StoreError: if there is no version here, or a remote place refuses or does not answer.
-    """
-    return load_rows(files, FILES_FILE, FileRow, sha256=read_manifest(files).files_sha256)
 
 
 def make_manifest(plan: ReleasePlan, contents: ReleaseContents, files_sha256: Sha256) -> Manifest:

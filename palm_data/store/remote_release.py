@@ -20,12 +20,13 @@ from threading import Lock
 from typing import TypeVar
 
 from palm_data.store.contents import Entry, ReleaseContents
+from palm_data.store.file_table import file_rows
 from palm_data.store.files import Files
 from palm_data.store.manifest import FILES_FILE, MANIFEST_FILE, manifest_bytes
 from palm_data.store.objects import DAMAGED_WORKSPACE
 from palm_data.store.places import Place, place_at
 from palm_data.store.plan import ReleasePlan
-from palm_data.store.release import file_rows, make_manifest, published
+from palm_data.store.release import make_manifest, published
 from palm_data.store.tables import rows_bytes
 from palm_data.store.verify import differences, files_sha256
 from schemas.errors import ConflictError, IntegrityError

@@ -10,6 +10,7 @@ from pipelines.cli import (
     doctor,
     evaluate,
     export,
+    fetch,
     hand,
     imports,
     ingest,
@@ -41,6 +42,7 @@ app.command("info")(release.info)
 app.command("export")(export.export)
 app.command("import")(imports.import_)
 app.command("view")(view.view)
+app.command("fetch")(fetch.fetch)
 app.command("ui")(ui.ui)
 app.command("doctor")(doctor.doctor)
 

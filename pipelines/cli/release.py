@@ -78,11 +78,13 @@ def verify(
         number = f"{len(report.problems)} problem{'' if len(report.problems) == 1 else 's'}"
         console.print(
             f"[bold red]{escape(files.name)}: {number}[/] in {looked}. What is named was damaged or "
-            "edited after release: restore it from another copy of this version, or publish a new one.",
+            "edited after release: mend it with palm fetch --repair, or publish a new version.",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
         raise typer.Exit(1)
     kind = "sizes only" if shallow else "every byte"
+    if report.not_fetched:
+        looked += f"; {report.not_fetched} files, {report.not_fetched_bytes / 1e6:.1f} MB, were not fetched"
     console.print(f"[green]{escape(files.name)}: whole[/] ({kind}): {looked}.", highlight=False, soft_wrap=True)
 
 
