@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Lock
 
 from palm_data.store.atomic import flush_directory, write_bytes
@@ -77,7 +77,7 @@ def plan_fetch(source: Files, to: Path, selection: Selection) -> FetchPlan:
         IntegrityError: if the source's manifest or files table is damaged.
         StoreError: if the source has no version, or not what is selected, or it refuses or does not answer.
     """
-    manifest, rows = read_manifest(source), file_rows(source)
+    manifest, rows = read_manifest(source), _safe_rows(source)
     selection.checked(rows, source.name)
     to = to.expanduser().absolute()
     selections = [selection]
@@ -100,7 +100,7 @@ def plan_repair(source: Files, to: Path, _selection: Selection) -> FetchPlan:
         StoreError: as `plan_fetch`, and if there is no copy.
     """
     to = to.expanduser().absolute()
-    manifest, rows = read_manifest(source), file_rows(source)
+    manifest, rows = read_manifest(source), _safe_rows(source)
     folder = to / manifest.version
     if not folder.is_dir():
         raise StoreError(f"{folder}: expected a copy to mend, found none. Fetch one without --repair.")
@@ -139,6 +139,24 @@ def fetch(plan: FetchPlan, *, progress: Callable[[int, int], None] | None = None
         copied = _copy_all(plan, parts, progress)
         _finish(plan)
     return tuple(copied)
+
+
+def _safe_rows(source: Files) -> list[FileRow]:
+    """The files of a version, none of which would be written outside its folder or over what makes it a copy.
+
+    Raises:
+        IntegrityError: if one would be.
+    """
+    rows = file_rows(source)
+    for row in rows:
+        path = PurePosixPath(row.path)
+        strange = path.is_absolute() or ".." in path.parts or str(path) != row.path or not row.path.isprintable()
+        if strange or "\\" in row.path or row.path in (FILES_FILE, MANIFEST_FILE, FETCHED_FILE):
+            raise IntegrityError(
+                f"{source.name}/{FILES_FILE}: path: expected one below the version's folder, found {row.path!r}. Nothing was "
+                "fetched. Do not trust this source."
+            )
+    return rows
 
 
 def _earlier(folder: Path, manifest: Manifest) -> Fetched | None:
