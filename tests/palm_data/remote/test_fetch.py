@@ -209,9 +209,7 @@ def test_damage_of_the_source_is_told_and_nothing_of_it_enters(tiny: Tiny, tmp_p
     assert not (tmp_path / "copy/0.1.0/manifest.json").exists()
 
 
-@pytest.mark.parametrize(
-    "path", ["../escaped", "/escaped", "shards/../../escaped", "manifest.json", "a\\b", "a//b"]
-)
+@pytest.mark.parametrize("path", ["../escaped", "/escaped", "shards/../../escaped", "manifest.json", "a\\b", "a//b"])
 def test_a_source_that_names_files_outside_the_version_is_refused(tiny: Tiny, tmp_path: Path, path: str) -> None:
     source = tmp_path / "source"
     fetch(plan_fetch(version_files(tiny.settings.releases), source, ALL))
