@@ -96,7 +96,8 @@ class CaptureRow(BaseModel):
     raw_frame: Annotated[int, Field(ge=0, description="The rig's own frame number.")]
     calibration_id: CalibrationId
     scan_file: Annotated[
-        str | None, Field(description="Raw scan the rows come from, relative to the raw root; null = no scan (imported).")
+        str | None,
+        Field(description="Raw scan the rows come from, relative to the raw root; null = no scan (imported)."),
     ]
     scan_sha256: Sha256 | None
     scan_vertices: Annotated[int, Field(ge=0, description="Vertices of the scan.")]

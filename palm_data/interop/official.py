@@ -76,7 +76,9 @@ def export_official(
     """
     require_right_hand(release.hand_convention)
     if longest is not None and longest < CROP_PX:
-        raise SettingsError(f"longest: expected at least {CROP_PX} px, a patch of the official training, found {longest}.")
+        raise SettingsError(
+            f"longest: expected at least {CROP_PX} px, a patch of the official training, found {longest}."
+        )
     request = _request(release, keep_small, longest)
     if is_whole(out, request):
         return read_record(out)

@@ -34,7 +34,11 @@ class Checksums:
             raise BadInputError(path, field="JSON", expected="an object", found=type(found).__name__)
         self._digests: dict[tuple[str, ...], str] = {}
         for name, digest in found.items():
-            if not isinstance(digest, str) or len(digest) not in _ALGORITHMS or set(digest.lower()) - set("0123456789abcdef"):
+            if (
+                not isinstance(digest, str)
+                or len(digest) not in _ALGORITHMS
+                or set(digest.lower()) - set("0123456789abcdef")
+            ):
                 raise BadInputError(path, field=name, expected="a digest in hex", found=str(digest)[:80])
             self._digests[_parts(name)] = digest.lower()
 

@@ -33,7 +33,15 @@ _LICENSE = """Terms of use of this data
 This version was imported from an official PALM release. It stands under the terms under which its authors gave it to you;
 the import adds none and takes none away. It shows people's hands: do not try to find out who a person is.
 """
-_NO_FIT = ("coverage", "reprojection_px", "fit_mm", "model_to_scan_mm", "scan_to_model_mm", "silhouette_iou", "capture_iou")
+_NO_FIT = (
+    "coverage",
+    "reprojection_px",
+    "fit_mm",
+    "model_to_scan_mm",
+    "scan_to_model_mm",
+    "silhouette_iou",
+    "capture_iou",
+)
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,9 @@ def _sealed(
 
 def _person(subject_id: SubjectId, captures: Sequence[CaptureRow], sidecar: Sidecar) -> SubjectRow:
     known = sidecar.rows("subjects", SubjectRow, subject_id)
-    bands = {name: getattr(known[0], name) if known else None for name in ("sex", "age_band", "height_band", "skin_tone")}
+    bands = {
+        name: getattr(known[0], name) if known else None for name in ("sex", "age_band", "height_band", "skin_tone")
+    }
     return SubjectRow(subject_id=subject_id, captures=sum(row.subject_id == subject_id for row in captures), **bands)
 
 
@@ -130,7 +140,9 @@ def _gestures(captures: Sequence[CaptureRow], sidecar: Sidecar) -> list[GestureR
 
 
 def _keypoints_2d(captures: Sequence[CaptureRow], sidecar: Sidecar) -> list[Keypoint2DRow]:
-    return [row for one in captures for row in sidecar.rows("keypoints_2d", Keypoint2DRow, one.subject_id, frame=one.frame)]
+    return [
+        row for one in captures for row in sidecar.rows("keypoints_2d", Keypoint2DRow, one.subject_id, frame=one.frame)
+    ]
 
 
 def _keypoints_3d(captures: Sequence[CaptureRow], sidecar: Sidecar) -> list[Keypoint3DRow]:
@@ -143,7 +155,9 @@ def _keypoints_3d(captures: Sequence[CaptureRow], sidecar: Sidecar) -> list[Keyp
 
 
 def _missing_joint(capture: CaptureRow, joint: int) -> Keypoint3DRow:
-    empty = dict.fromkeys(("x", "y", "z", "cov_xx", "cov_xy", "cov_xz", "cov_yy", "cov_yz", "cov_zz", "reprojection_px"))
+    empty = dict.fromkeys(
+        ("x", "y", "z", "cov_xx", "cov_xy", "cov_xz", "cov_yy", "cov_yz", "cov_zz", "reprojection_px")
+    )
     return Keypoint3DRow(
         subject_id=capture.subject_id, frame=capture.frame, joint=joint, views=0, ray_angle_deg=0.0, **empty
     )  # fmt: skip

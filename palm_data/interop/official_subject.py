@@ -94,7 +94,10 @@ def import_subject(source: SubjectSource, sidecar: Sidecar, workspace: Workspace
 def recorded_settings(settings: Settings) -> dict[str, str | int | float | bool | None]:
     """The settings that shape an imported shard's bytes, by their dotted names."""
     sides = settings.maps.training_mask.model_dump(mode="json")
-    return {"shard.tile_px": settings.shard.tile_px, **{f"maps.training_mask.{name}": one for name, one in sides.items()}}
+    return {
+        "shard.tile_px": settings.shard.tile_px,
+        **{f"maps.training_mask.{name}": one for name, one in sides.items()},
+    }
 
 
 def _build(folder: Path, source: SubjectSource, sidecar: Sidecar, settings: Settings) -> None:
@@ -130,7 +133,9 @@ def _opened(source: SubjectSource) -> _Work:
         if pictures.setdefault((kind, camera_id, number), path) != path or number < 1:
             met.append(f"{path}: not read: {'another file of this number' if number else 'files count from 1'}")
     pictures = {key: path for key, path in pictures.items() if key[2] >= 1}
-    work = _Work(source, files, read_cameras(files, f"official_{source.subject_id}", met), read_poses(files, met), pictures, met)
+    work = _Work(
+        source, files, read_cameras(files, f"official_{source.subject_id}", met), read_poses(files, met), pictures, met
+    )
     if not work.numbers:
         raise BadInputError(source.place, field="images", expected="images/MCU_01/000001.png or others", found="none")
     return work
@@ -215,7 +220,9 @@ def _silhouette(content: bytes, path: Path) -> ndarray:
     """255 where the picture is 255, in its alpha if it has one, and 0 elsewhere."""
     header = read_header(content, path)
     if header.width * header.height > _MAX_PIXELS:
-        raise BadInputError(path, field="size", expected=f"at most {_MAX_PIXELS} pixels", found=f"{header.width}×{header.height}")
+        raise BadInputError(
+            path, field="size", expected=f"at most {_MAX_PIXELS} pixels", found=f"{header.width}×{header.height}"
+        )
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:

@@ -85,7 +85,9 @@ def export_webdataset(
                 done += shard["captures"]
                 if progress is not None:
                     progress(done, len(release))
-        write_bytes(folder / INDEX_FILE, (json.dumps({"release": release.version, "shards": shards}, indent=1) + "\n").encode())
+        write_bytes(
+            folder / INDEX_FILE, (json.dumps({"release": release.version, "shards": shards}, indent=1) + "\n").encode()
+        )
         for path in folder.glob("*.tar.json"):
             path.unlink()
         return _counts(folder)

@@ -86,6 +86,10 @@ class ZipFiles:
         """Every file below the folder."""
         return (path.removeprefix(self.prefix) for path in self._sizes if path.startswith(self.prefix))
 
+    def sizes(self) -> dict[str, int | None]:
+        """Every file below the folder with its bytes."""
+        return {path: self.size(path) for path in self.paths()}
+
     def _take(self, member: zipfile.ZipInfo) -> None:
         name = member.filename
         plain = PurePosixPath(name)
@@ -102,5 +106,9 @@ class ZipFiles:
 
     def _bad(self, field: str, expected: str, found: object) -> BadInputError:
         return BadInputError(
-            self.path, field=field, expected=expected, found=found, hint="Nothing was unpacked. Download the file again."
+            self.path,
+            field=field,
+            expected=expected,
+            found=found,
+            hint="Nothing was unpacked. Download the file again.",
         )

@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+from palm_data.store.cache import CachedFiles, CacheFolder, default_cache
 from palm_data.store.fetched import FETCHED_FILE, PartialFiles, read_fetched
 from palm_data.store.files import Files, LocalFiles
 from palm_data.store.manifest import MANIFEST_FILE, is_version, read_manifest, versions
@@ -10,20 +11,24 @@ from palm_data.store.places import place_at
 from palm_data.store.remote import is_url
 from schemas.errors import StoreError
 from schemas.ids import VersionId
+from schemas.settings import load_settings
 
 
-def version_files(location: str | Path, version: VersionId | None = None) -> Files:
+def version_files(location: str | Path, version: VersionId | None = None, *, cache: Path | bool = False) -> Files:
     """The files of a version, given where all releases are or that version itself: a path or a URL.
 
     Args:
         version: the highest published one by default, if the location holds several. A web server does not say which
             it has, so behind one the version, or its own URL, is to be given.
+        cache: where to keep what is read of a remote version; True: as the settings say; False: nowhere.
 
     Raises:
+        SettingsError: if the settings of the cache are wrong.
         StoreError: if no such version is published there, or a remote place refuses or does not answer.
     """
     if is_url(location):
-        return _remote_version(str(location), version)
+        files = _remote_version(str(location), version)
+        return files if cache is False else CachedFiles(files, _cache_folder(cache))
     files = LocalFiles(version_folder(location, version))
     fetched = read_fetched(files) if files.size(FETCHED_FILE) is not None else None
     return files if fetched is None else PartialFiles(files.root, fetched)
@@ -42,6 +47,12 @@ def version_folder(location: str | Path, version: VersionId | None = None) -> Pa
         found = published or ("none" if folder.is_dir() else "no such folder")
         raise _unpublished(str(folder), version, found)
     return folder / (version or published[-1])
+
+
+def _cache_folder(cache: Path | bool) -> CacheFolder:
+    chosen = load_settings().cache
+    folder = cache if isinstance(cache, Path) else chosen.folder or default_cache()
+    return CacheFolder(folder.expanduser().absolute(), int(chosen.max_gb * 1e9))
 
 
 def _remote_version(location: str, version: VersionId | None) -> Files:

@@ -106,6 +106,7 @@ def as_files(place: "Path | Files") -> "Files":
     """The files of a folder; what is `Files` already stays what it is."""
     return LocalFiles(place) if isinstance(place, Path) else place
 
+
 def _read_part(descriptor: int, start: int, length: int) -> bytes:
     """As much of a part as there is; one call of the system reads no more than 2 GiB."""
     part = os.pread(descriptor, length, start)
