@@ -2,26 +2,43 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
+from palm_data.report.papers.arrays import Arrays
+from palm_data.report.papers.documents import papers
+from palm_data.report.papers.facts import ReleaseFacts, origin_of, read_tables
 from palm_data.store import labels, shard
-from palm_data.store.documents import default_terms, readme
+from palm_data.store.documents import default_terms
 from palm_data.store.label_contents import LabelContents, Scalar, gather_labels
-from palm_data.store.label_tables import CONVENTION_FILE, LABEL_ARRAYS
+from palm_data.store.label_tables import CONVENTION_FILE
 from palm_data.store.merkle import merkle_root
+from palm_data.store.places import place_at
 from palm_data.store.plan import ReleasePlan
 from palm_data.store.splits import assign_splits
 from palm_data.store.tables import concatenated, rows_bytes, table_bytes
 from palm_data.store.workspace import StageRecord, Workspace
+from schemas.arrays import TIERED
 from schemas.capture import CaptureIndex, Gesture
 from schemas.errors import SettingsError, StoreError
 from schemas.ids import Sha256, SubjectId
-from schemas.release import CameraRow, CaptureRow, FileRow, GestureRow, ImageRow, SplitRow, SubjectRow
+from schemas.publisher import Origin
+from schemas.release import (
+    MONO_MODELS,
+    CameraRow,
+    CaptureRow,
+    FileRow,
+    GestureRow,
+    ImageRow,
+    SplitRow,
+    SubjectRow,
+)
 from schemas.settings import Settings
 
-_IMAGE_MODALITIES = ("rgb", "mask", "depth", "normal", *LABEL_ARRAYS)
+_IMAGE_MODALITIES = tuple(TIERED)
 _ROOT = "zarr.json"
 
 
@@ -75,6 +92,7 @@ def gather(plan: ReleasePlan, workspace: Workspace, settings: Settings) -> Relea
     captures = concatenated("captures", CaptureRow, records, folders)
     images = concatenated("images", ImageRow, records, folders)
     cameras = concatenated("cameras", CameraRow, records, folders)
+    mono = _mono_tables(records, folders) if settings.shard.mono else {}
     labelled = gather_labels([*records], workspace, settings) if settings.release.labels else None
     tables = {
         "subjects": rows_bytes(SubjectRow, [_subject_row(index) for index in plan.included]),
@@ -83,33 +101,68 @@ def gather(plan: ReleasePlan, workspace: Workspace, settings: Settings) -> Relea
         "images": table_bytes(images),
         "cameras": table_bytes(cameras),
         "splits": rows_bytes(SplitRow, splits),
+        **{name: table_bytes(table) for name, table in mono.items()},
         **(labelled.tables if labelled else {}),
     }
     counts = {
         "subjects": len(subjects),
         "captures": captures.num_rows,
         "images": sum(images["present"].to_pylist()),
+        **({"mono_images": sum(mono["mono_images"]["present"].to_pylist())} if mono else {}),
         "subjects_left_out": len(plan.left_out),
         "captures_quarantined": sum(item.whole_capture for item in plan.quarantined),
         **(labelled.counts if labelled else {}),
     }
     entries = [
         *(document(f"tables/{name}.parquet", content, "table") for name, content in tables.items()),
-        document("README.md", readme(plan, counts, splits, labels=labelled is not None).encode(), "document"),
         document("LICENSE", terms(settings), "document"),
         document("report/left_out.json", _left_out(plan), "document"),
         *(entry for one, record in records.items() for entry in array_entries(shard.SHARD, record, folders[one])),
         *(_label_entries(labelled) if labelled else ()),
     ]
+    origin = settings.release.origin or origin_of(plan.included)
+    entries += paper_entries(plan, entries, read_tables(tables), counts, settings, origin=origin)
     entries.sort(key=lambda entry: entry.row.path.encode())
     counts |= {"files": len(entries), "bytes": sum(entry.row.bytes for entry in entries)}
-    recorded = {**shard.recorded_settings(settings), "release.labels": settings.release.labels}
+    recorded = {
+        **shard.recorded_settings(settings),
+        "release.labels": settings.release.labels,
+        "release.origin": origin,
+    }
     return ReleaseContents(
         entries=tuple(entries),
         splits=splits,
         counts=counts,
         settings=recorded | dict(labelled.settings if labelled else {}),
     )
+
+
+def paper_entries(
+    plan: ReleasePlan,
+    entries: Iterable[Entry],
+    tables: Mapping[str, pa.Table],
+    counts: Mapping[str, int],
+    settings: Settings,
+    *,
+    origin: Origin | None,
+) -> list[Entry]:
+    """What people read of a version: made from its other files, so that it says nothing that they do not.
+
+    Raises:
+        IntegrityError: if a file that a picture is made from is damaged, or the parent is.
+    """
+    sources = {entry.row.path: entry for entry in entries}
+    facts = ReleaseFacts(
+        plan=plan, publisher=settings.release, quality=settings.quality, tables=tables, origin=origin,
+        files=tuple(sources[path].row for path in sorted(sources, key=str.encode)), counts=dict(counts),
+        parent=place_at(settings.releases).files(plan.parent) if plan.parent else None,
+    )  # fmt: skip
+    written = papers(facts, Arrays(sources), settings.hand_model)
+    return [document(path, content, "document") for path, content in written.items()]
+
+
+def _mono_tables(records: Mapping[SubjectId, StageRecord], folders: Mapping[SubjectId, Path]) -> dict[str, pa.Table]:
+    return {name: concatenated(name, model, records, folders) for name, model in MONO_MODELS.items()}
 
 
 def _subject_row(index: CaptureIndex) -> SubjectRow:
@@ -167,19 +220,33 @@ def _kind(path: str) -> tuple[str, str | None]:
 
 
 def document(path: str, content: bytes, modality: str) -> Entry:
+    """A file whose content is known already."""
     digest = hashlib.sha256(content).hexdigest()
     return Entry(row=FileRow(path=path, bytes=len(content), sha256=digest, modality=modality), source=content)
 
 
 def _left_out(plan: ReleasePlan) -> bytes:
-    report: dict[str, Sequence[object]] = {
-        "subjects": [one.model_dump(mode="json") for one in plan.left_out],
-        "quarantined": [item.model_dump(mode="json") for item in plan.quarantined],
-    }
+    """Who withdrew is counted and not named: a version holds nothing of them, their number included."""
+    named = [one for one in plan.left_out if one.subject_id not in plan.consent_withdrawn]
+    return left_out_bytes(
+        [one.model_dump(mode="json") for one in named],
+        [item.model_dump(mode="json") for item in plan.quarantined],
+        withdrawn=len(plan.consent_withdrawn),
+    )
+
+
+def left_out_bytes(subjects: Sequence[object], quarantined: Sequence[object], *, withdrawn: int) -> bytes:
+    """The content of `report/left_out.json`."""
+    report = {"subjects": subjects, "quarantined": quarantined, "consent_withdrawn": withdrawn}
     return (json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def terms(settings: Settings) -> bytes:
+    """LICENSE: the publisher's text, or that there is none.
+
+    Raises:
+        SettingsError: if the text that the settings name is not readable.
+    """
     if settings.release.terms is None:
         return default_terms().encode()
     try:

@@ -18,30 +18,54 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from palm_data.store.atomic import flush_directory, flush_tree, write_bytes
+from palm_data.store.changes import changes
 from palm_data.store.contents import Entry, ReleaseContents, gather
 from palm_data.store.file_table import file_rows
 from palm_data.store.files import Files, LocalFiles
-from palm_data.store.manifest import FILES_FILE, MANIFEST_FILE, create_manifest, read_manifest, seal
+from palm_data.store.manifest import (
+    FILES_FILE,
+    MANIFEST_FILE,
+    create_manifest,
+    read_manifest,
+    seal,
+    version_order,
+    versions,
+)
+from palm_data.store.numbers import require_number
 from palm_data.store.objects import DAMAGED_WORKSPACE, check_file, describe_difference, place
-from palm_data.store.plan import ReleasePlan, plan_release
+from palm_data.store.places import Place, place_at
+from palm_data.store.plan import plan_release
+from palm_data.store.side import planned_side, published_side
 from palm_data.store.splits import SPLITS
 from palm_data.store.tables import rows_bytes
 from palm_data.store.verify import differences
+from palm_data.store.withdrawals import mark_versions, require_consent, require_number_free
 from palm_data.store.workspace import Workspace
 from schemas.errors import ConflictError, IntegrityError
-from schemas.ids import Sha256, VersionId
+from schemas.ids import Sha256, SubjectId, VersionId
 from schemas.release import SCHEMA_VERSION, FileRow, Manifest
 from schemas.settings import Settings
 from schemas.version import VERSION
 
 _log = logging.getLogger(__name__)
-_PARTIAL = ".partial"
-_INSTALL_LOCK = "install.lock"
+PARTIAL = ".partial"
+INSTALL_LOCK = "install.lock"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a manifest says that does not follow from the contents."""
+
+    version: VersionId
+    parent: VersionId | None
+    withdrawn: tuple[SubjectId, ...] = ()
+    schema_version: str = SCHEMA_VERSION
 
 
 def publish_release(
@@ -67,53 +91,75 @@ def publish_release(
     Raises:
         ConflictError: if the version exists with other contents; nothing of it was changed.
         IntegrityError: if a file of the workspace is not what its stage wrote.
-        StoreError: if there is nothing to publish, or the version or its parent will not do, or a store refuses or does
-            not answer.
+        ConsentError: if somebody withdrew while the version was made.
+        StoreError: if there is nothing to publish, or the version or its parent will not do, or its number promises less
+            than what changed since the version before; or a store refuses or does not answer.
     """
     plan = plan_release(version, workspace, settings, parent=parent)
     contents = gather(plan, workspace, settings)
-    return publish_contents(plan, contents, settings.releases, take_over=take_over, progress=progress)
+    publication = Publication(version=version, parent=plan.parent, withdrawn=plan.withdrawn)
+    manifest = publish_contents(publication, contents, settings.releases, take_over=take_over, progress=progress)
+    if plan.consent_withdrawn:
+        mark_versions(settings.releases, plan.consent_withdrawn)
+    return manifest
 
 
 def publish_contents(
-    plan: ReleasePlan,
+    publication: Publication,
     contents: ReleaseContents,
     releases: Path | str,
     *,
     take_over: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
-    """Publish what has been gathered, wherever it comes from, as the planned version; in a folder or a store.
+    """Publish contents that are known in full; as `publish_release`.
 
     Raises:
         ConflictError: if the version exists with other contents; nothing of it was changed.
-        IntegrityError: if a file is not what it was when it was gathered.
-        StoreError: if a store refuses or does not answer.
+        ConsentError: if one of the subjects withdrew while the version was made.
+        IntegrityError: if a file is not what it should be.
+        StoreError: if the version's number promises less than what changed since the version before, or was that of a
+            version that was erased; or a store refuses or does not answer.
     """
+    version, at = publication.version, place_at(releases)
+    require_number_free(releases, version)
     if isinstance(releases, Path):
-        installed = _publish_in_folder(plan, contents, releases.absolute(), progress)
+        _sweep(releases.absolute() / PARTIAL)
+    found = published(at.files(version), contents.merkle_root)
+    if found is not None:
+        return found
+    _require_number(publication, contents, at)
+    if isinstance(releases, Path):
+        installed = _publish_in_folder(publication, contents, releases.absolute(), progress)
     else:
         from palm_data.store.remote_release import publish_in_store  # obstore is loaded when it is asked for
 
-        installed = publish_in_store(plan, contents, releases, take_over=take_over, progress=progress)
-    extra = {"version": plan.version, "merkle_root": installed.merkle_root, **installed.counts}
-    _log.info("release published", extra=extra)
+        installed = publish_in_store(publication, contents, releases, take_over=take_over, progress=progress)
+    _log.info("release published", extra={"version": version, "merkle_root": installed.merkle_root, **installed.counts})
     return installed
 
 
 def _publish_in_folder(
-    plan: ReleasePlan, contents: ReleaseContents, releases: Path, progress: Callable[[int, int], None] | None
+    publication: Publication, contents: ReleaseContents, releases: Path, progress: Callable[[int, int], None] | None
 ) -> Manifest:
-    _sweep(releases / _PARTIAL)
-    found = published(LocalFiles(releases / plan.version), contents.merkle_root)
-    if found is not None:
-        return found
-    with _staging(releases, plan.version) as staged:
+    version, parent = publication.version, publication.parent
+    with _staging(releases, version) as staged:
         tree = staged / "tree"
-        files_sha256 = _stage(contents, tree, releases / plan.parent if plan.parent else None, progress)
-        manifest = make_manifest(plan, contents, files_sha256)
-        with _locked(releases / _PARTIAL / _INSTALL_LOCK):
-            return _install(manifest, tree, releases / plan.version, staged)
+        files_sha256 = _stage(contents, tree, releases / parent if parent else None, progress)
+        manifest = make_manifest(publication, contents, files_sha256)
+        with _locked(releases / PARTIAL / INSTALL_LOCK):
+            require_consent(releases, [row.subject_id for row in contents.splits])
+            return _install(manifest, tree, releases / version, staged)
+
+
+def _require_number(publication: Publication, contents: ReleaseContents, releases: Place) -> None:
+    """Hold the number to what changed since the parent, and since the highest lower version, which users come from."""
+    version = publication.version
+    lower = [one for one in versions(releases) if version_order(one) < version_order(version)]
+    files = ((entry.row, entry.source) for entry in contents.entries)
+    planned = planned_side(version, contents.settings, files, schema_version=publication.schema_version)
+    for before in sorted({*lower[-1:], *filter(None, [publication.parent])}, key=version_order):
+        require_number(changes(published_side(releases.files(before)), planned))
 
 
 def published(files: Files, merkle_root: Sha256) -> Manifest | None:
@@ -178,18 +224,18 @@ def _stage_entry(entry: Entry, target: Path, kept: Path | None) -> None:
     place(entry.source, target)
 
 
-def make_manifest(plan: ReleasePlan, contents: ReleaseContents, files_sha256: Sha256) -> Manifest:
+def make_manifest(publication: Publication, contents: ReleaseContents, files_sha256: Sha256) -> Manifest:
     """What makes the version exist, once everything else is there."""
     values: dict[str, Any] = {
-        "version": plan.version,
-        "schema_version": SCHEMA_VERSION,
-        "parent": plan.parent,
+        "version": publication.version,
+        "schema_version": publication.schema_version,
+        "parent": publication.parent,
         "created": datetime.now(UTC).replace(microsecond=0),
         "code_version": VERSION,
         "settings": contents.settings,
         "splits": {name: tuple(row.subject_id for row in contents.splits if row.split == name) for name in SPLITS},
         "counts": contents.counts,
-        "withdrawn": plan.withdrawn,
+        "withdrawn": publication.withdrawn,
         "merkle_root": contents.merkle_root,
         "files_sha256": files_sha256,
     }
@@ -215,10 +261,10 @@ def _install(manifest: Manifest, tree: Path, final: Path, staged: Path) -> Manif
 @contextmanager
 def _staging(releases: Path, version: VersionId) -> Iterator[Path]:
     """A fresh folder of our own, removed at the end, or by the next publisher if we die."""
-    partial = releases / _PARTIAL
+    partial = releases / PARTIAL
     staged = partial / f"{version}.{uuid.uuid4().hex}"
     lock = staged.with_name(f"{staged.name}.lock")
-    with _locked(partial / _INSTALL_LOCK):  # or a sweep might take our lock first, and us for dead
+    with _locked(partial / INSTALL_LOCK):  # or a sweep might take our lock first, and us for dead
         alive = _take(lock, wait=True)
     try:
         staged.mkdir()
@@ -232,8 +278,8 @@ def _staging(releases: Path, version: VersionId) -> Iterator[Path]:
 def _sweep(partial: Path) -> None:
     """Remove the work of publishers that are not alive."""
     partial.mkdir(parents=True, exist_ok=True)
-    with _locked(partial / _INSTALL_LOCK):
-        names = {path.name.removesuffix(".lock") for path in partial.iterdir() if path.name != _INSTALL_LOCK}
+    with _locked(partial / INSTALL_LOCK):
+        names = {path.name.removesuffix(".lock") for path in partial.iterdir() if path.name != INSTALL_LOCK}
         for name in names:
             lock = partial / f"{name}.lock"
             try:
