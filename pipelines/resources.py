@@ -27,7 +27,7 @@ class Places(dg.ConfigurableResource):
         return cls(
             raw=str(settings.raw.absolute()),
             workspace_root=str(settings.workspace.absolute()),
-            releases=str(settings.releases.absolute()),
+            releases=settings.releases_place,
         )
 
     def settings(self) -> Settings:

@@ -4,10 +4,11 @@ Nested fields use two underscores: `PALM_INGEST__MAX_IMAGE_PIXELS=40000000`. The
 are separate, so that a stage records exactly the settings it depends on.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from schemas.camera import PixelOrigin
@@ -259,6 +260,25 @@ class ComputeSettings(BaseModel):
     workers: Annotated[int, Field(gt=0, description="Worker processes.")] = 2
 
 
+class CacheSettings(BaseModel):
+    """Where what is read from stores and web servers is kept, and how much of it."""
+
+    model_config = _FROZEN
+
+    folder: Annotated[Path | None, Field(description="None: palm in the user's cache folder.")] = None
+    max_gb: Annotated[float, Field(gt=0, description="The oldest is forgotten above this, GB (10⁹ bytes).")] = 20.0
+
+
+_URL = re.compile(r"^(s3|gs|az|https?):/+")
+
+
+def _location(value: object) -> object:
+    """A URL as text, even one that was made a path; anything else as it is, to become a path."""
+    if isinstance(value, str | Path) and (scheme := _URL.match(str(value))):
+        return f"{scheme[1]}://{str(value)[scheme.end() :]}"
+    return Path(value) if isinstance(value, str) else value
+
+
 class Settings(BaseSettings):
     """Everything a run may be told."""
 
@@ -268,7 +288,13 @@ class Settings(BaseSettings):
 
     raw: Annotated[Path, Field(description="Raw sessions; read only.")] = Path("demo/raw")
     workspace: Annotated[Path, Field(description="Where stages write.")] = Path("demo/workspace")
-    releases: Annotated[Path, Field(description="Where releases are published.")] = Path("demo/releases")
+    releases: Annotated[
+        Path | str,
+        BeforeValidator(_location),
+        Field(
+            description="Where releases are published: a folder, or the URL of an object store (s3://, gs://, az://)."
+        ),
+    ] = Path("demo/releases")
     hand_model: Annotated[
         Path | None, Field(description="A hand model made by palm mano import; None: the model that ships.")
     ] = None
@@ -282,6 +308,25 @@ class Settings(BaseSettings):
     quality: QualitySettings = QualitySettings()
     release: ReleaseSettings = ReleaseSettings()
     compute: ComputeSettings = ComputeSettings()
+    cache: CacheSettings = CacheSettings()
+
+    @property
+    def releases_place(self) -> str:
+        """Where releases are published: an absolute path, or a URL."""
+        return self.releases if isinstance(self.releases, str) else str(self.releases.absolute())
+
+    @property
+    def releases_folder(self) -> Path:
+        """Where releases are published, if that is on this machine.
+
+        Raises:
+            SettingsError: if it is the URL of a store.
+        """
+        if isinstance(self.releases, str):
+            raise SettingsError(
+                f"settings: releases: expected a folder of this machine for this, found {self.releases}."
+            )
+        return self.releases
 
     @classmethod
     def settings_customise_sources(

@@ -43,6 +43,7 @@ def open_release(
     where: Where | None = None,
     views: Collection[CameraId] | None = None,
     fields: Collection[str] | None = None,
+    cache: Path | bool = True,
     tier: Tier = FULL,
 ) -> "Release":
     """Open a published version: its tables now, verified; images, maps and scans when they are asked for.
@@ -50,8 +51,8 @@ def open_release(
     Captures of people who withdrew after the version was published are left out, with a `WithdrawnWarning`.
 
     Args:
-        location: the folder of all releases, or of one version; a local path.
-        version: the highest published one by default.
+        location: where all releases are, or one version: a folder, or a URL (s3://, gs://, az://, https://).
+        version: the highest published one by default; behind a web server it is to be given.
         split: keep only the captures of this split.
         subjects: keep only the captures of these subjects.
         where: keep only captures of which this is true: a text such as `"quality_ok and fit_mm < 6"`; or values of columns,
@@ -59,6 +60,7 @@ def open_release(
             the captures, subjects, gestures and quality tables, and `split`.
         views: show only these cameras' views, in the order of the arrays.
         fields: what `torch()`, `patches()` and `rays()` give when they are not told (`docs/loader.md` lists the fields).
+        cache: where to keep what is read of a remote version; True: as the settings `cache` say; False: nowhere.
         tier: the resolution of images, maps, cameras and joints in images.
 
     Raises:
@@ -67,7 +69,7 @@ def open_release(
             field of labels is named and the version has no labels.
         IntegrityError: if the manifest, the files table or a table is damaged.
     """
-    tables = Tables(version_files(location, version))
+    tables = Tables(version_files(location, version, cache=cache))
     shown = not_withdrawn(tables, subjects or ())
     choice = Choice(fields=None if fields is None else checked_fields(fields, FIELDS, tables))
     release = Release(tables, shown, choice)

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from palm_data.loader.tables import Tables
-from palm_data.store.files import Files, LocalFiles
+from palm_data.store.files import Files
 from palm_data.store.withdrawals import read_status, status_text
 from schemas.errors import ConsentError
 from schemas.ids import SubjectId, VersionId
@@ -50,6 +50,4 @@ def status_of(files: Files, version: VersionId) -> VersionStatus:
     Raises:
         IntegrityError: if that is damaged.
     """
-    if isinstance(files, LocalFiles):
-        return read_status(files.root.parent, version)
-    return VersionStatus(version=version)
+    return read_status(files.name.rpartition("/")[0], version)

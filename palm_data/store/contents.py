@@ -16,6 +16,7 @@ from palm_data.store.documents import default_terms
 from palm_data.store.label_contents import LabelContents, Scalar, gather_labels
 from palm_data.store.label_tables import CONVENTION_FILE
 from palm_data.store.merkle import merkle_root
+from palm_data.store.places import place_at
 from palm_data.store.plan import ReleasePlan
 from palm_data.store.splits import assign_splits
 from palm_data.store.tables import concatenated, rows_bytes, table_bytes
@@ -154,7 +155,7 @@ def paper_entries(
     facts = ReleaseFacts(
         plan=plan, publisher=settings.release, quality=settings.quality, tables=tables, origin=origin,
         files=tuple(sources[path].row for path in sorted(sources, key=str.encode)), counts=dict(counts),
-        parent=settings.releases / plan.parent if plan.parent else None,
+        parent=place_at(settings.releases).files(plan.parent) if plan.parent else None,
     )  # fmt: skip
     written = papers(facts, Arrays(sources), settings.hand_model)
     return [document(path, content, "document") for path, content in written.items()]

@@ -5,6 +5,7 @@ without that field, so that the file vouches for itself and, through its two oth
 """
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -15,7 +16,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from palm_data.store.atomic import flush_directory
-from palm_data.store.files import Files, LocalFiles, as_files
+from palm_data.store.files import Files, as_files
+from palm_data.store.places import LocalPlace, Place, place_at
 from schemas.errors import ConflictError, IntegrityError, StoreError
 from schemas.ids import Sha256, VersionId
 from schemas.release import SCHEMA_VERSION, Manifest
@@ -110,9 +112,15 @@ def create_manifest(manifest: Manifest, folder: Path, scratch: Path) -> None:
     flush_directory(folder)
 
 
-def versions(releases: Path) -> list[VersionId]:
-    """The versions that exist (have a manifest), lowest first."""
-    found = [path.parent.name for path in releases.glob(f"*/{MANIFEST_FILE}") if is_version(path.parent.name)]
+def versions(releases: Path | Place) -> list[VersionId]:
+    """The versions that exist (have a manifest), lowest first.
+
+    Raises:
+        io.UnsupportedOperation: if it is a web server, which does not say which it has.
+        StoreError: if a remote place refuses or does not answer.
+    """
+    place = LocalPlace(releases) if isinstance(releases, Path) else releases
+    found = [name for name in place.folders() if is_version(name) and place.files(name).size(MANIFEST_FILE) is not None]
     return sorted(found, key=version_order)
 
 
@@ -137,9 +145,11 @@ def _check_schema(path: str, values: dict[str, Any]) -> None:
 
 
 def _published(files: Files) -> str:
-    if not isinstance(files, LocalFiles):
-        return "Look at where the versions are, and at which there are."
-    found = versions(files.root) or versions(files.root.parent)
+    try:
+        place = place_at(files.name)
+        found = versions(place) or versions(place_at(files.name.rpartition("/")[0]))
+    except (io.UnsupportedOperation, StoreError):
+        return "Look at the address: that of the place that holds all versions, or of one version."
     return f"Published there: {', '.join(found)}." if found else "Publish one with: palm release VERSION."
 
 

@@ -13,7 +13,8 @@ from palm_data.capture.tables import SESSION_FILE, RowTable, read_session, read_
 from palm_data.quality.gate import subject_gate
 from palm_data.store import labels, shard
 from palm_data.store.manifest import is_version, read_manifest, version_order, versions
-from palm_data.store.tables import read_rows
+from palm_data.store.places import Place, place_at
+from palm_data.store.tables import load_rows
 from palm_data.store.withdrawals import read_ledger
 from palm_data.store.workspace import Workspace
 from schemas.capture import CaptureIndex, Consent, Quarantined, Subject
@@ -76,8 +77,9 @@ def plan_release(
         SettingsError: if labels are wanted and the hand model that the settings name is not readable.
         StoreError: if the version or its parent is not a version number, or the parent does not exist or is not lower.
     """
-    parent = _parent(version, settings.releases, parent)
-    splits = _splits(settings.releases, parent)
+    releases = place_at(settings.releases)
+    parent = _parent(version, releases, parent)
+    splits = _splits(releases, parent)
     registered = _registered(settings.raw)
     ledger = read_ledger(settings.releases).withdrawn
     known = {
@@ -152,7 +154,7 @@ def _registered(raw: Path) -> RowTable[Subject] | None:
     return read_subjects(raw) if raw.is_dir() else None
 
 
-def _parent(version: VersionId, releases: Path, parent: VersionId | None) -> VersionId | None:
+def _parent(version: VersionId, releases: Place, parent: VersionId | None) -> VersionId | None:
     for name in (version, parent):
         if name is not None and not is_version(name):
             raise StoreError(f"version: expected MAJOR.MINOR.PATCH, found {name!r}.")
@@ -162,21 +164,21 @@ def _parent(version: VersionId, releases: Path, parent: VersionId | None) -> Ver
         return lower[-1] if lower else None
     if parent not in lower:
         raise StoreError(
-            f"{releases / parent}: expected a published version below {version} as the parent, found "
+            f"{releases.name}/{parent}: expected a published version below {version} as the parent, found "
             f"{'none' if parent not in existing else parent}. Published: {', '.join(existing) or 'nothing'}."
         )
     return parent
 
 
-def _splits(releases: Path, parent: VersionId | None) -> tuple[SplitRow, ...]:
+def _splits(releases: Place, parent: VersionId | None) -> tuple[SplitRow, ...]:
     if parent is None:
         return ()
-    folder = releases / parent
-    rows = read_rows(folder / "tables" / "splits.parquet", SplitRow)
-    promised = {(split, subject) for split, subjects in read_manifest(folder).splits.items() for subject in subjects}
+    files = releases.files(parent)
+    rows = load_rows(files, "tables/splits.parquet", SplitRow)
+    promised = {(split, subject) for split, subjects in read_manifest(files).splits.items() for subject in subjects}
     if {(row.split, row.subject_id) for row in rows} != promised:
         raise IntegrityError(
-            f"{folder / 'tables' / 'splits.parquet'}: expected the splits of the manifest, found others. "
+            f"{files.name}/tables/splits.parquet: expected the splits of the manifest, found others. "
             f"Run: palm verify {parent}"
         )
     return tuple(rows)

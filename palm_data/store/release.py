@@ -6,6 +6,8 @@
 
 Killed before the rename, a publisher leaves only work in progress; killed after it, a folder without a manifest.
 Neither is a version, and the next publisher removes both.
+
+In an object store, which has no rename, the same is reached another way: `palm_data.store.remote_release`.
 """
 
 import fcntl
@@ -24,7 +26,8 @@ from typing import Any
 from palm_data.store.atomic import flush_directory, flush_tree, refused_by_disk, write_bytes
 from palm_data.store.changes import changes
 from palm_data.store.contents import Entry, ReleaseContents, gather
-from palm_data.store.files import LocalFiles
+from palm_data.store.file_table import file_rows
+from palm_data.store.files import Files, LocalFiles
 from palm_data.store.manifest import (
     FILES_FILE,
     MANIFEST_FILE,
@@ -36,10 +39,11 @@ from palm_data.store.manifest import (
 )
 from palm_data.store.numbers import require_number
 from palm_data.store.objects import DAMAGED_WORKSPACE, check_file, describe_difference, place
+from palm_data.store.places import Place, place_at
 from palm_data.store.plan import plan_release
 from palm_data.store.side import planned_side, published_side
 from palm_data.store.splits import SPLITS
-from palm_data.store.tables import read_rows, rows_bytes
+from palm_data.store.tables import rows_bytes
 from palm_data.store.verify import differences
 from palm_data.store.withdrawals import mark_versions, require_consent, require_number_free
 from palm_data.store.workspace import Workspace
@@ -71,6 +75,7 @@ def publish_release(
     settings: Settings,
     *,
     parent: VersionId | None = None,
+    take_over: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
     """Publish every subject that may be released as one immutable version, and return its manifest.
@@ -80,6 +85,8 @@ def publish_release(
 
     Args:
         parent: the version to carry splits over from; the highest lower one by default.
+        take_over: of a store only: clear away what another publisher of other contents left there unfinished. Whoever
+            asks for it knows that the other one is dead.
         progress: called with bytes staged and bytes in all.
 
     Raises:
@@ -87,22 +94,23 @@ def publish_release(
         IntegrityError: if a file of the workspace is not what its stage wrote.
         ConsentError: if somebody withdrew while the version was made.
         StoreError: if there is nothing to publish, or the version or its parent will not do, or its number promises less
-            than what changed since the version before.
+            than what changed since the version before; or a store refuses or does not answer.
     """
     plan = plan_release(version, workspace, settings, parent=parent)
     contents = gather(plan, workspace, settings)
     publication = Publication(version=version, parent=plan.parent, withdrawn=plan.withdrawn)
-    manifest = publish_contents(publication, contents, settings.releases, progress=progress)
+    manifest = publish_contents(publication, contents, settings.releases, take_over=take_over, progress=progress)
     if plan.consent_withdrawn:
-        mark_versions(settings.releases.absolute(), plan.consent_withdrawn)
+        mark_versions(settings.releases, plan.consent_withdrawn)
     return manifest
 
 
 def publish_contents(
     publication: Publication,
     contents: ReleaseContents,
-    releases: Path,
+    releases: Path | str,
     *,
+    take_over: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
     """Publish contents that are known in full; as `publish_release`.
@@ -112,48 +120,61 @@ def publish_contents(
         ConsentError: if one of the subjects withdrew while the version was made.
         IntegrityError: if a file is not what it should be.
         StoreError: if the version's number promises less than what changed since the version before, or was that of a
-            version that was erased.
+            version that was erased; or a store refuses or does not answer.
     """
-    version, parent, releases = publication.version, publication.parent, releases.absolute()
+    version, at = publication.version, place_at(releases)
     require_number_free(releases, version)
-    _sweep(releases / PARTIAL)
-    published = _published(releases / version, contents.merkle_root)
-    if published is not None:
-        return published
-    _require_number(publication, contents, releases)
-    with _staging(releases, version) as staged:
-        tree = staged / "tree"
-        files_sha256 = _stage(contents, tree, releases / parent if parent else None, progress)
-        manifest = _manifest(publication, contents, files_sha256)
-        with _locked(releases / PARTIAL / INSTALL_LOCK):
-            require_consent(releases, [row.subject_id for row in contents.splits])
-            installed = _install(manifest, tree, releases / version, staged)
+    if isinstance(releases, Path):
+        _sweep(releases.absolute() / PARTIAL)
+    found = published(at.files(version), contents.merkle_root)
+    if found is not None:
+        return found
+    _require_number(publication, contents, at)
+    if isinstance(releases, Path):
+        installed = _publish_in_folder(publication, contents, releases.absolute(), progress)
+    else:
+        from palm_data.store.remote_release import publish_in_store  # obstore is loaded when it is asked for
+
+        installed = publish_in_store(publication, contents, releases, take_over=take_over, progress=progress)
     _log.info("release published", extra={"version": version, "merkle_root": installed.merkle_root, **installed.counts})
     return installed
 
 
-def _require_number(publication: Publication, contents: ReleaseContents, releases: Path) -> None:
+def _publish_in_folder(
+    publication: Publication, contents: ReleaseContents, releases: Path, progress: Callable[[int, int], None] | None
+) -> Manifest:
+    version, parent = publication.version, publication.parent
+    with _staging(releases, version) as staged:
+        tree = staged / "tree"
+        files_sha256 = _stage(contents, tree, releases / parent if parent else None, progress)
+        manifest = make_manifest(publication, contents, files_sha256)
+        with _locked(releases / PARTIAL / INSTALL_LOCK):
+            require_consent(releases, [row.subject_id for row in contents.splits])
+            return _install(manifest, tree, releases / version, staged)
+
+
+def _require_number(publication: Publication, contents: ReleaseContents, releases: Place) -> None:
     """Hold the number to what changed since the parent, and since the highest lower version, which users come from."""
     version = publication.version
     lower = [one for one in versions(releases) if version_order(one) < version_order(version)]
     files = ((entry.row, entry.source) for entry in contents.entries)
     planned = planned_side(version, contents.settings, files, schema_version=publication.schema_version)
     for before in sorted({*lower[-1:], *filter(None, [publication.parent])}, key=version_order):
-        require_number(changes(published_side(LocalFiles(releases / before)), planned))
+        require_number(changes(published_side(releases.files(before)), planned))
 
 
-def _published(folder: Path, merkle_root: Sha256) -> Manifest | None:
+def published(files: Files, merkle_root: Sha256) -> Manifest | None:
     """The manifest of the version if it exists with these contents; None if it does not exist.
 
     Raises:
         ConflictError: if it exists with other contents.
     """
-    if not (folder / MANIFEST_FILE).exists():
+    if files.size(MANIFEST_FILE) is None:
         return None
-    manifest = read_manifest(folder)
+    manifest = read_manifest(files)
     if manifest.merkle_root != merkle_root:
         raise ConflictError(
-            f"{folder}: expected no version {manifest.version}, or one with merkle root {merkle_root}; found one "
+            f"{files.name}: expected no version {manifest.version}, or one with merkle root {merkle_root}; found one "
             f"published {manifest.created.isoformat()} by code {manifest.code_version} with {manifest.merkle_root}, "
             f"{manifest.counts.get('subjects')} subjects and {manifest.counts.get('captures')} captures. "
             "Nothing was changed. Publish under a higher version."
@@ -165,7 +186,7 @@ def _stage(
     contents: ReleaseContents, tree: Path, parent: Path | None, progress: Callable[[int, int], None] | None
 ) -> Sha256:
     """Have every file of the version lie below a folder, checked, read-only and flushed; digest of the files table."""
-    rows = [] if parent is None else _parent_rows(parent)
+    rows = [] if parent is None else file_rows(LocalFiles(parent))
     anywhere, in_place = {row.sha256: row.path for row in rows}, {(row.path, row.sha256) for row in rows}
     done = 0
     for entry in contents.entries:
@@ -204,11 +225,8 @@ def _stage_entry(entry: Entry, target: Path, kept: Path | None) -> None:
     place(entry.source, target)
 
 
-def _parent_rows(parent: Path) -> list[FileRow]:
-    return read_rows(parent / FILES_FILE, FileRow, sha256=read_manifest(parent).files_sha256)
-
-
-def _manifest(publication: Publication, contents: ReleaseContents, files_sha256: Sha256) -> Manifest:
+def make_manifest(publication: Publication, contents: ReleaseContents, files_sha256: Sha256) -> Manifest:
+    """What makes the version exist, once everything else is there."""
     values: dict[str, Any] = {
         "version": publication.version,
         "schema_version": publication.schema_version,
@@ -227,9 +245,9 @@ def _manifest(publication: Publication, contents: ReleaseContents, files_sha256:
 
 def _install(manifest: Manifest, tree: Path, final: Path, staged: Path) -> Manifest:
     """Make the staged tree the version; whoever comes second finds it made. Call with the install lock held."""
-    published = _published(final, manifest.merkle_root)
-    if published is not None:
-        return published
+    found = published(LocalFiles(final), manifest.merkle_root)
+    if found is not None:
+        return found
     if final.exists():  # a publisher died between its rename and its manifest
         final.rename(staged / "abandoned")
     tree.rename(final)
@@ -237,7 +255,7 @@ def _install(manifest: Manifest, tree: Path, final: Path, staged: Path) -> Manif
     try:
         create_manifest(manifest, final, staged)
     except ConflictError:  # from a machine that does not see this lock
-        return _published(final, manifest.merkle_root) or manifest
+        return published(LocalFiles(final), manifest.merkle_root) or manifest
     return manifest
 
 

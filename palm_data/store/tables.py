@@ -71,6 +71,15 @@ def load_table(files: Files, file: str, model: type[BaseModel], *, sha256: Sha25
         content = files.read(file)
     except OSError as error:
         raise IntegrityError(f"{path}: expected a table, found {error.strerror}.") from error
+    return parse_table(content, path, model, sha256=sha256)
+
+
+def parse_table(content: bytes, path: str, model: type[BaseModel], *, sha256: Sha256 | None = None) -> pa.Table:
+    """The table that these bytes are; as `read_table`.
+
+    Raises:
+        IntegrityError: as `read_table`; says where it lies.
+    """
     found = hashlib.sha256(content).hexdigest()
     if sha256 is not None and found != sha256:
         raise IntegrityError(

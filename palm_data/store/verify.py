@@ -3,12 +3,14 @@
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from palm_data.store.files import Files, as_files
+from palm_data.store.fetched import FETCHED_FILE, read_fetched
+from palm_data.store.files import Files, LocalFiles, as_files
 from palm_data.store.manifest import FILES_FILE, MANIFEST_FILE, read_manifest
 from palm_data.store.merkle import merkle_root
 from palm_data.store.tables import load_rows
@@ -19,6 +21,8 @@ from schemas.release import FileRow, Manifest, SplitRow
 _OUTSIDE = (MANIFEST_FILE, FILES_FILE)
 _SPLITS_FILE = "tables/splits.parquet"
 _PIECE = 1 << 24
+_AT_ONCE = 8
+"""Remote files that are read at once."""
 
 
 class FileProblem(BaseModel):
@@ -45,6 +49,8 @@ class VerifyReport(BaseModel):
     bytes: Annotated[int, Field(ge=0, description="The size they should have together, bytes.")]
     merkle_root: Annotated[str | None, Field(description="Computed from the files table; null if that is damaged.")]
     problems: tuple[FileProblem, ...]
+    not_fetched: Annotated[int, Field(ge=0, description="Files left out of a partial copy on purpose.")] = 0
+    not_fetched_bytes: Annotated[int, Field(ge=0, description="Their size, bytes.")] = 0
 
     @property
     def passed(self) -> bool:
@@ -81,15 +87,18 @@ def verify_release(
             version=manifest and manifest.version, deep=deep, files=2, bytes=size, merkle_root=None,
             problems=tuple(problems),
         )  # fmt: skip
-    problems.extend(differences(files, rows, deep=deep, progress=progress))
+    absent = _not_fetched(files, rows, problems)
+    problems.extend(differences(files, set(rows) - absent, deep=deep, progress=progress))
     root = merkle_root(rows)
     if manifest is not None:
         problems.extend(_contradictions(files, manifest, rows, root))
     return VerifyReport(
         version=manifest and manifest.version,
         deep=deep,
-        files=len(rows) + len(_OUTSIDE),
-        bytes=sum(row.bytes for row in rows) + size,
+        files=len(rows) - len(absent) + len(_OUTSIDE),
+        bytes=sum(row.bytes for row in rows) - sum(row.bytes for row in absent) + size,
+        not_fetched=len(absent),
+        not_fetched_bytes=sum(row.bytes for row in absent),
         merkle_root=root,
         problems=tuple(problems),
     )
@@ -106,17 +115,33 @@ def differences(
     except io.UnsupportedOperation:
         present = {path: size for path in expected if (size := files.size(path)) is not None}
     done, total = 0, sum(row.bytes for row in expected.values())
-    for path in sorted(expected.keys() | present.keys() - set(_OUTSIDE)):
-        row = expected.get(path)
-        if row is None:
-            yield FileProblem(path=path, expected="no such file in this version", found="one")
-            continue
-        problem = _difference(files, row, present, deep=deep)
-        if problem is not None:
-            yield problem
-        done += row.bytes
-        if progress is not None:
-            progress(done, total)
+
+    def look(path: str) -> FileProblem | None:
+        if path not in expected:
+            return FileProblem(path=path, expected="no such file in this version", found="one")
+        return _difference(files, expected[path], present, deep=deep)
+
+    paths = sorted(expected.keys() | present.keys() - {*_OUTSIDE, FETCHED_FILE})
+    with ThreadPoolExecutor(1 if isinstance(files, LocalFiles) else _AT_ONCE) as pool:
+        for path, problem in zip(paths, pool.map(look, paths), strict=True):
+            if problem is not None:
+                yield problem
+            done += expected[path].bytes if path in expected else 0
+            if progress is not None:
+                progress(done, total)
+
+
+def _not_fetched(files: Files, rows: Iterable[FileRow], problems: list[FileProblem]) -> set[FileRow]:
+    """The files that a partial copy leaves out on purpose, and that are not there."""
+    try:
+        fetched = read_fetched(files)
+    except IntegrityError as error:
+        problems.append(_whole(FETCHED_FILE, "what was fetched, as palm fetch wrote it", error))
+        return set()
+    if fetched is None:
+        return set()
+    present = files.sizes()
+    return {row for row in rows if not fetched.takes(row) and row.path not in present}
 
 
 def _difference(files: Files, row: FileRow, present: Mapping[str, int | None], *, deep: bool) -> FileProblem | None:

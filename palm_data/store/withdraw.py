@@ -68,7 +68,7 @@ def withdraw(
         IntegrityError: if the ledger, a status or a version that shows the person is damaged.
         StoreError: if the version without them cannot be published. They are written down all the same.
     """
-    releases = settings.releases.absolute()
+    releases = settings.releases_folder.absolute()
     person = person_digest(workspace, subject_id)
     event = withdraw_consent(releases, subject_id, reason=reason, person=person)
     mark_versions(releases, [subject_id])  # before what may fail: readers are warned from now on
@@ -97,7 +97,7 @@ def erase(done: Withdrawal, workspace: Workspace, settings: Settings) -> Withdra
     Raises:
         ConsentError: if the person did not withdraw.
     """
-    releases = settings.releases.absolute()
+    releases = settings.releases_folder.absolute()
     if done.subject_id not in read_ledger(releases).withdrawn:
         raise ConsentError(f"subject {done.subject_id}: expected a withdrawal in the ledger, found none.")
     items: list[LocalItem] = [erase_local(item, workspace) for item in done.local.items]
@@ -125,7 +125,7 @@ def local_path(workspace: Workspace, subject_id: SubjectId) -> Path:
 
 def _publish_without(settings: Settings, progress: Callable[[int, int], None] | None) -> VersionId | None:
     """A successor of the highest version without anybody who withdrew; None if it has nobody of them, or nobody else."""
-    releases = settings.releases.absolute()
+    releases = settings.releases_folder.absolute()
     highest: Sequence[VersionId] = versions(releases)[-1:]
     if not highest:
         return None

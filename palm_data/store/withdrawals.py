@@ -17,8 +17,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from palm_data.store.atomic import write_bytes
+from palm_data.store.files import Files, as_files
 from palm_data.store.manifest import read_manifest, version_order, versions
+from palm_data.store.places import place_at
 from schemas.errors import ConsentError, IntegrityError, StoreError
 from schemas.ids import Sha256, SubjectId, VersionId
 from schemas.withdrawal import ConsentEvent, Ledger, VersionStatus, WithdrawnSubject
@@ -30,17 +31,17 @@ LEDGER_FILE = "withdrawals.json"
 _LOCK_FILE = ".lock"
 
 
-def read_ledger(releases: Path) -> Ledger:
+def read_ledger(releases: Path | str) -> Ledger:
     """What was written down about consent; nothing, if there is no such file.
 
     Raises:
         IntegrityError: if the file is not readable: then nobody's consent is known, and nothing may be published.
     """
-    return _read(releases / STATUS / LEDGER_FILE, Ledger) or Ledger()
+    return _read(releases, LEDGER_FILE, Ledger) or Ledger()
 
 
 def withdraw_consent(
-    releases: Path, subject_id: SubjectId, *, reason: str = "", person: Sha256 | None = None
+    releases: Path | str, subject_id: SubjectId, *, reason: str = "", person: Sha256 | None = None
 ) -> ConsentEvent:
     """Write down that a person withdrew, once; from now on no release can have them.
 
@@ -56,11 +57,11 @@ def withdraw_consent(
             subject_id=subject_id, kind="withdrawn", recorded=_now() if known is None else known.recorded,
             reason=reason if known is None else known.reason, person=person,
         )  # fmt: skip
-        _write(releases / STATUS / LEDGER_FILE, Ledger(events=(*ledger.events, event)))
+        _write(releases, LEDGER_FILE, Ledger(events=(*ledger.events, event)))
     return event
 
 
-def reinstate(releases: Path, subject_id: SubjectId, consent_date: date, *, reason: str = "") -> ConsentEvent:
+def reinstate(releases: Path | str, subject_id: SubjectId, consent_date: date, *, reason: str = "") -> ConsentEvent:
     """Write down that a person who had withdrawn agreed anew.
 
     Raises:
@@ -80,11 +81,11 @@ def reinstate(releases: Path, subject_id: SubjectId, consent_date: date, *, reas
         event = ConsentEvent(
             subject_id=subject_id, kind="reinstated", recorded=_now(), consent_date=consent_date, reason=reason
         )
-        _write(releases / STATUS / LEDGER_FILE, Ledger(events=(*ledger.events, event)))
+        _write(releases, LEDGER_FILE, Ledger(events=(*ledger.events, event)))
     return event
 
 
-def require_consent(releases: Path, subject_ids: Collection[SubjectId]) -> None:
+def require_consent(releases: Path | str, subject_ids: Collection[SubjectId]) -> None:
     """Make sure that none of these people has withdrawn.
 
     Raises:
@@ -94,25 +95,25 @@ def require_consent(releases: Path, subject_ids: Collection[SubjectId]) -> None:
     gone = sorted(read_ledger(releases).withdrawn.keys() & set(subject_ids))
     if gone:
         raise ConsentError(
-            f"{releases / STATUS / LEDGER_FILE}: expected no withdrawal of {', '.join(gone)}, found one. If they agreed anew: "
+            f"{place_at(releases).name}/{STATUS}/{LEDGER_FILE}: expected no withdrawal of {', '.join(gone)}, found one. If they agreed anew: "
             f"palm withdraw {gone[0]} --reinstate DATE"
         )
 
 
-def read_status(releases: Path, version: VersionId) -> VersionStatus:
+def read_status(releases: Path | str, version: VersionId) -> VersionStatus:
     """What became of a version.
 
     Raises:
         IntegrityError: if its status is not readable, or is another version's.
     """
-    path = releases / STATUS / f"{version}.json"
-    status = _read(path, VersionStatus) or VersionStatus(version=version)
+    path = f"{place_at(releases).name}/{STATUS}/{version}.json"
+    status = _read(releases, f"{version}.json", VersionStatus) or VersionStatus(version=version)
     if status.version != version:
         raise IntegrityError(f"{path}: version: expected {version}, found {status.version}.")
     return status
 
 
-def mark_versions(releases: Path, subject_ids: Collection[SubjectId]) -> list[VersionId]:
+def mark_versions(releases: Path | str, subject_ids: Collection[SubjectId]) -> list[VersionId]:
     """Mark every version that shows any of these people, naming the lowest later one without them; returns those.
 
     A mark that is there already keeps its time.
@@ -120,7 +121,8 @@ def mark_versions(releases: Path, subject_ids: Collection[SubjectId]) -> list[Ve
     Raises:
         IntegrityError: if a status is not readable.
     """
-    people = {version: people_of(releases / version) for version in versions(releases)}
+    place = place_at(releases)
+    people = {version: people_of(place.files(version)) for version in versions(place)}
     marked = []
     with _writing(releases):
         for version, present in people.items():
@@ -136,11 +138,11 @@ def mark_versions(releases: Path, subject_ids: Collection[SubjectId]) -> list[Ve
                 for one in sorted({*gone, *since})
             )
             if rows != status.withdrawn:
-                _write(releases / STATUS / f"{version}.json", status.model_copy(update={"withdrawn": rows}))
+                _write(releases, f"{version}.json", status.model_copy(update={"withdrawn": rows}))
     return marked
 
 
-def mark_erased(releases: Path, version: VersionId) -> None:
+def mark_erased(releases: Path | str, version: VersionId) -> None:
     """Write down that a version's files are being deleted; its number is never used again.
 
     Raises:
@@ -150,14 +152,14 @@ def mark_erased(releases: Path, version: VersionId) -> None:
         status = read_status(releases, version)
         if not status.withdrawn:
             raise StoreError(
-                f"{releases / STATUS / f'{version}.json'}: withdrawn: expected somebody of {version} who withdrew, found nobody. "
+                f"{place_at(releases).name}/{STATUS}/{version}.json: withdrawn: expected somebody of {version} who withdrew, found nobody. "
                 "A published version is deleted for no other reason."
             )
         if status.erased is None:
-            _write(releases / STATUS / f"{version}.json", status.model_copy(update={"erased": _now()}))
+            _write(releases, f"{version}.json", status.model_copy(update={"erased": _now()}))
 
 
-def require_number_free(releases: Path, version: VersionId) -> None:
+def require_number_free(releases: Path | str, version: VersionId) -> None:
     """Make sure that the number was not that of a version which was erased.
 
     Raises:
@@ -166,7 +168,7 @@ def require_number_free(releases: Path, version: VersionId) -> None:
     erased = read_status(releases, version).erased
     if erased is not None:
         raise StoreError(
-            f"{releases / STATUS / f'{version}.json'}: erased: expected a number never used, found {version}, whose files were "
+            f"{place_at(releases).name}/{STATUS}/{version}.json: erased: expected a number never used, found {version}, whose files were "
             f"deleted on {erased.date()} because somebody withdrew. Publish under a higher number."
         )
 
@@ -182,12 +184,14 @@ def status_text(status: VersionStatus) -> str:
     )
 
 
-def people_of(folder: Path) -> frozenset[SubjectId]:
+def people_of(place: Path | Files) -> frozenset[SubjectId]:
     """Whom a version shows: as its manifest says, or, if that is damaged, as its shards do."""
+    files = as_files(place)
     try:
-        return frozenset(one for subjects in read_manifest(folder).splits.values() for one in subjects)
+        return frozenset(one for subjects in read_manifest(files).splits.values() for one in subjects)
     except StoreError:
-        return frozenset(path.name.removesuffix(".zarr") for path in folder.glob("shards/*.zarr"))
+        shards = (path.removeprefix("shards/") for path in files.paths() if path.startswith("shards/"))
+        return frozenset(path.partition(".zarr/")[0] for path in shards if ".zarr/" in path)
 
 
 def _first_without(
@@ -198,19 +202,21 @@ def _first_without(
     return min(later, key=version_order, default=None)
 
 
-def _read(path: Path, model: type[Document]) -> Document | None:
+def _read(releases: Path | str, name: str, model: type[Document]) -> Document | None:
+    place, path = place_at(releases), f"{STATUS}/{name}"
     try:
-        return model.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
+        found = place.get(path)
+        return None if found is None else model.model_validate_json(found.content)
     except (OSError, ValidationError) as error:
         raise IntegrityError(
-            f"{path}: expected what palm wrote there, found {error}. Restore it from a copy: it says who withdrew."
+            f"{place.name}/{path}: expected what palm wrote there, found {error}. Restore it from a copy: it says who withdrew."
         ) from error
 
 
-def _write(path: Path, document: BaseModel) -> None:
-    write_bytes(path, document.model_dump_json(indent=1).encode() + b"\n")
+def _write(releases: Path | str, name: str, document: BaseModel) -> None:
+    place, path = place_at(releases), f"{STATUS}/{name}"
+    found = place.get(path)
+    place.put_replacing(path, document.model_dump_json(indent=1).encode() + b"\n", found and found.tag)
 
 
 def _now() -> datetime:
@@ -218,8 +224,11 @@ def _now() -> datetime:
 
 
 @contextmanager
-def _writing(releases: Path) -> Iterator[None]:
-    """One writer at a time; the kernel lets go when it dies."""
+def _writing(releases: Path | str) -> Iterator[None]:
+    """One writer at a time; the kernel lets go when it dies. In a store there is no lock: the tags of what is replaced tell."""
+    if not isinstance(releases, Path):
+        yield
+        return
     folder = releases / STATUS
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)

@@ -76,7 +76,7 @@ def make_tiny_release(root: Path, subjects: Sequence[str] = ("0001", "0002"), *,
     """Publish such a workspace as a version with labels, in `<root>/releases`; the version's folder."""
     made = tiny_workspace(root, subjects)
     publish_release(version, made.workspace, made.settings)
-    return made.settings.releases / version
+    return made.settings.releases_folder / version
 
 
 def write_subjects(raw: Path, subjects: Sequence[str], *, withdrawn: Collection[str] = ()) -> None:

@@ -86,7 +86,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, places: Pl
         metadata={
             **_pictures(manifest, workspace, settings),
             "version": manifest.version,
-            "path": dg.MetadataValue.path(settings.releases.absolute() / manifest.version),
+            "path": dg.MetadataValue.path(f"{settings.releases_place}/{manifest.version}"),
             **manifest.counts,
             "left_out_subjects": dg.MetadataValue.json(left_out),
             "splits": dg.MetadataValue.json({name: list(ids) for name, ids in manifest.splits.items()}),

@@ -45,19 +45,19 @@ def demo(
     start = time.perf_counter()
     console.rule("1 of 5: simulate a capture session")
     simulate(home)
-    make = partial(materialize, raw=settings.raw, workspace=settings.workspace, releases=settings.releases)
+    make = partial(materialize, raw=settings.raw, workspace=settings.workspace, releases=settings.releases_folder)
     console.rule("2 of 5: raw session → index → calibration → maps → shards → a release of the captures")
     make(select=_CAPTURES, release=CAPTURES_VERSION, captures_only=True)
     console.rule("3 of 5: detector → keypoints → hands → quality → a release with labels")
     make(release=VERSION)
     console.rule("4 of 5: verify both releases")
     for version in (CAPTURES_VERSION, VERSION):
-        verify(str(settings.releases / version))
+        verify(str(settings.releases_folder / version))
     console.rule("5 of 5: score the labels against the simulation's truth")
     annotation(settings.workspace, truth=home / "truth", raw=settings.raw)
     workspace = Workspace(settings.workspace)
     pictures = _collect_pictures(workspace, home / "pictures")
-    console.print(_table(read_manifest(settings.releases / VERSION), workspace, settings, pictures))
+    console.print(_table(read_manifest(settings.releases_folder / VERSION), workspace, settings, pictures))
     console.print(f"Done in {time.perf_counter() - start:.0f} s. Open the release:", highlight=False)
     console.print(f'  palm_data.open_release("{settings.releases}", version="{VERSION}")', highlight=False)
     console.print("Look at how it was made:\n  make ui", highlight=False)
@@ -85,7 +85,7 @@ def _table(manifest: "Manifest", workspace: "Workspace", settings: "Settings", p
     for stage in _STAGES:
         for name, text in _mean_figures(workspace, stage).items():
             table.add_row(f"{stage}: {name}", text)
-    table.add_row("release", str(settings.releases / manifest.version))
+    table.add_row("release", str(settings.releases_folder / manifest.version))
     table.add_row("identity (merkle root)", manifest.merkle_root)
     table.add_row("pictures", f"{pictures} in {settings.workspace.parent / 'pictures'}")
     return table

@@ -1,6 +1,5 @@
 """`palm release diff`: what changed from one version to another."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,22 +20,21 @@ _MEANING = {
 
 
 def diff(
-    before: Annotated[str, typer.Argument(help="The earlier version, or its folder.")],
-    after: Annotated[str, typer.Argument(help="The later version, or its folder.")],
+    before: Annotated[str, typer.Argument(help="The earlier version, or its folder or URL.")],
+    after: Annotated[str, typer.Argument(help="The later version, or its folder or URL.")],
     *,
-    releases: Annotated[Path | None, typer.Option(help="Where releases are published.")] = None,
+    releases: Annotated[str | None, typer.Option(help="Where releases are published: a folder or a URL.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Say what changed from one version to another: people, captures, columns, files, and how large a step that is."""
-    from palm_data.loader.location import version_folder
+    from palm_data.loader.location import version_files
     from palm_data.store.changes import changes
-    from palm_data.store.files import LocalFiles
     from palm_data.store.manifest import is_version
     from palm_data.store.side import published_side
 
     place = load_settings(releases=releases).releases
-    folders = [version_folder(place, one) if is_version(one) else version_folder(one) for one in (before, after)]
-    found = changes(*(published_side(LocalFiles(folder)) for folder in folders))
+    sides = [version_files(place, one) if is_version(one) else version_files(one) for one in (before, after)]
+    found = changes(*(published_side(files) for files in sides))
     if as_json:
         typer.echo(found.model_dump_json(indent=1))
         return

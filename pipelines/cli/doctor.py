@@ -137,7 +137,10 @@ def folder_findings(settings: Settings) -> Iterator[Finding]:
     yield Finding(
         f"raw: {raw}", "readable" if readable else "missing", readable, "" if readable else "palm simulate, or --raw"
     )
-    for name, folder in (("workspace", settings.workspace), ("releases", settings.releases)):
+    written = {"workspace": settings.workspace}
+    if isinstance(settings.releases, Path):  # of a store nothing can be told before it is asked
+        written["releases"] = settings.releases
+    for name, folder in written.items():
         parent = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(parent).free
         writable = os.access(parent, os.W_OK | os.X_OK)

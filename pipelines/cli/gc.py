@@ -26,7 +26,7 @@ def gc(
 
     settings = load_settings(workspace=workspace, releases=releases)
     found = [
-        *release_leftovers(settings.releases.absolute(), delete=delete),
+        *release_leftovers(settings.releases_folder.absolute(), delete=delete),
         *workspace_leftovers(Workspace(settings.workspace), delete=delete),
     ]
     if as_json:

@@ -89,14 +89,14 @@ def import_(
             wanted = Wanted(capture, sequence, camera, every, "mirror" if mirror_left else "skip")
             done = import_interhand(path, split.value, version, place, settings, wanted=wanted, progress=progress)
     counts = done.manifest.counts
-    folder = settings.releases.absolute() / done.manifest.version
+    folder = f"{settings.releases_place}/{done.manifest.version}"
     _say(
         f"{folder}: {counts['captures']} captures of {counts['subjects']} subjects, {counts['images']} images, "
         f"{counts['hands']} hands."
     )
     _list("Left out", [f"{one.subject_id}: {'; '.join(one.reasons)}" for one in done.left_out])
     _list("Set aside or not known", done.met)
-    _say(f'Open it with: palm_data.open_release("{folder.parent}", version="{done.manifest.version}")')
+    _say(f'Open it with: palm_data.open_release("{settings.releases_place}", version="{done.manifest.version}")')
 
 
 def _list(title: str, lines: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from pipelines.cli import (
     doctor,
     evaluate,
     export,
+    fetch,
     gc,
     hand,
     imports,
@@ -49,6 +50,7 @@ app.command("export")(export.export)
 app.command("import")(imports.import_)
 app.command("mini")(mini.mini)
 app.command("view")(view.view)
+app.command("fetch")(fetch.fetch)
 app.command("schemas")(schemas.schemas)
 app.command("ui")(ui.ui)
 app.command("doctor")(doctor.doctor)

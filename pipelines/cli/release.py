@@ -19,6 +19,7 @@ from pipelines.cli.console import console
 from schemas.settings import load_settings, without_labels
 
 if TYPE_CHECKING:
+    from palm_data.store.files import Files
     from schemas.release import Manifest
 
 _LISTED = 100
@@ -38,8 +39,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Publish a version, or compare two: `palm release 1.2.0`, `palm release diff 1.1.0 1.2.0`.",
 )
-_Target = Annotated[str | None, typer.Argument(help="A version, or its folder; the highest version by default.")]
-_Releases = Annotated[Path | None, typer.Option(help="Where releases are published.")]
+_Target = Annotated[str | None, typer.Argument(help="A version, or its folder or URL; the highest version by default.")]
+_Releases = Annotated[str | None, typer.Option(help="Where releases are published: a folder or a URL.")]
 
 
 @app.callback()
@@ -52,6 +53,10 @@ def release(
     version: Annotated[str, typer.Argument(help="MAJOR.MINOR.PATCH; published once, never changed.")],
     *,
     parent: Annotated[str | None, typer.Option(help="Carry splits over from this version.")] = None,
+    take_over: Annotated[
+        bool,
+        typer.Option("--take-over", help="In a store: clear away what a publisher that died left of this version."),
+    ] = False,
     captures_only: Annotated[bool, typer.Option("--captures-only", help="Publish without any label.")] = False,
     raw: Annotated[Path | None, typer.Option(help="Raw sessions; consent is read from here.")] = None,
     workspace: Annotated[Path | None, typer.Option(help="Where stages wrote.")] = None,
@@ -62,6 +67,7 @@ def release(
     Publishing the same contents again changes nothing; a version with other contents is never replaced. The number has to
     say what changed since the version before: PATCH repackages, MINOR adds, MAJOR changes or removes.
     """
+    from palm_data.store.places import place_at
     from palm_data.store.release import publish_release
     from palm_data.store.workspace import Workspace
 
@@ -70,11 +76,11 @@ def release(
         settings = without_labels(settings)
     with bar("staging") as progress:
         manifest = publish_release(
-            version, Workspace(settings.workspace), settings, parent=parent, progress=progress
+            version, Workspace(settings.workspace), settings, parent=parent, take_over=take_over, progress=progress
         )  # fmt: skip
-    folder = settings.releases.absolute() / manifest.version
-    _print_info(manifest, folder)
-    _print_left_out(folder)
+    files = place_at(settings.releases_place).files(manifest.version)
+    _print_info(manifest, files.name)
+    _print_left_out(files)
 
 
 app.command("diff")(diff.diff)
@@ -84,19 +90,19 @@ def info(target: _Target = None, *, releases: _Releases = None) -> None:
     """Say what a version holds, and how to open it."""
     from palm_data.store.manifest import read_manifest
 
-    folder = chosen_folder(target, releases)
-    _print_info(read_manifest(folder), folder)
+    files = chosen_files(target, releases)
+    _print_info(read_manifest(files), files.name)
 
 
-def chosen_folder(target: str | None, releases: Path | None) -> Path:
-    """The version that is meant: a folder, or a version's number below the folder of releases."""
-    from palm_data.loader.location import version_folder
+def chosen_files(target: str | None, releases: str | None) -> "Files":
+    """The version that is meant: its folder or URL, or its number where releases are."""
+    from palm_data.loader.location import version_files
     from palm_data.store.manifest import is_version
 
     settings = load_settings(releases=releases)
     if target is None or is_version(target):
-        return version_folder(settings.releases, target)
-    return version_folder(target)
+        return version_files(settings.releases, target)
+    return version_files(target)
 
 
 @contextmanager
@@ -108,12 +114,12 @@ def bar(label: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
-def _print_info(manifest: "Manifest", folder: Path) -> None:
+def _print_info(manifest: "Manifest", name: str) -> None:
     from palm_data.store.withdrawals import read_status, status_text
 
-    counts = manifest.counts
+    counts, releases = manifest.counts, name.rpartition("/")[0]
     table = Table("", "", show_header=False, box=None, pad_edge=False)
-    status = read_status(folder.parent, manifest.version)
+    status = read_status(releases, manifest.version)
     rows = {
         "version": f"{manifest.version}, published {manifest.created:%Y-%m-%d %H:%M} UTC by code {manifest.code_version}",
         "parent": manifest.parent or "none",
@@ -126,18 +132,18 @@ def _print_info(manifest: "Manifest", folder: Path) -> None:
         **({"status": status_text(status)} if status.withdrawn else {}),
         "size": f"{counts['bytes'] / 1e6:.1f} MB in {counts['files']} files",
         "merkle root": manifest.merkle_root,
-        "path": str(folder),
+        "path": name,
     }
-    for name, value in rows.items():
-        table.add_row(f"[bold]{name}[/]", escape(value))
+    for label, value in rows.items():
+        table.add_row(f"[bold]{label}[/]", escape(value))
     console.print(table, soft_wrap=True)
-    opening = f'palm_data.open_release("{folder.parent}", version="{manifest.version}")'
+    opening = f'palm_data.open_release("{releases}", version="{manifest.version}")'
     console.print("[bold]open it with[/]")
     console.print(f"  import palm_data\n  release = {opening}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _print_left_out(folder: Path) -> None:
-    told = json.loads((folder / "report" / "left_out.json").read_bytes())
+def _print_left_out(files: "Files") -> None:
+    told = json.loads(files.read("report/left_out.json"))
     subjects, withdrawn = told["subjects"], told.get("consent_withdrawn", 0)
     if subjects or withdrawn:
         console.print("[bold]left out[/]")

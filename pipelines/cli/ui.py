@@ -71,7 +71,7 @@ def environment(settings: Settings) -> Mapping[str, str]:
         "DAGSTER_HOME": str(dagster_home(settings.workspace)),
         "PALM_RAW": str(settings.raw.absolute()),
         "PALM_WORKSPACE": str(settings.workspace.absolute()),
-        "PALM_RELEASES": str(settings.releases.absolute()),
+        "PALM_RELEASES": settings.releases_place,
         # `dagster dev` recommends `dg dev` at every start, which needs a checkout of this project to run in.
         "PYTHONWARNINGS": "ignore",
     }

@@ -65,7 +65,7 @@ def withdraw(
 def _reinstate(subject: str, day: datetime, reason: str, settings: Settings) -> None:
     from palm_data.store.withdrawals import reinstate
 
-    event = reinstate(settings.releases.absolute(), subject, day.date(), reason=reason)
+    event = reinstate(settings.releases_folder.absolute(), subject, day.date(), reason=reason)
     console.print(
         f"{subject} agreed anew on {event.consent_date}: they may enter the next version, if subjects.csv says granted. "
         "Marks on older versions stay.", highlight=False,
@@ -99,7 +99,7 @@ def _print(done: "Withdrawal", settings: Settings) -> None:
     console.print("[bold]To erase on this machine[/]")
     _print_local(done.local.items)
     if done.released.versions:
-        path = settings.releases.absolute() / "status" / f"erasure-{subject}.json"
+        path = settings.releases_folder.absolute() / "status" / f"erasure-{subject}.json"
         console.print(f"Files of versions, for whoever has copies: {path}", highlight=False, soft_wrap=True)
     path = settings.workspace.absolute() / "erasures" / f"{subject}.json"
     console.print(f"This machine's: {path}", highlight=False, soft_wrap=True)

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from palm_data.report.papers.facts import ReleaseFacts, plural, size_text
-from palm_data.store.manifest import FILES_FILE, read_manifest
-from palm_data.store.tables import read_rows
+from palm_data.store.file_table import file_rows
 from schemas.ids import SubjectId
 from schemas.release import FileRow
 
@@ -53,8 +52,7 @@ def changes_since_parent(facts: ReleaseFacts) -> FileChanges | None:
     """
     if facts.parent is None:
         return None
-    digest = read_manifest(facts.parent).files_sha256
-    return compare(read_rows(facts.parent / FILES_FILE, FileRow, sha256=digest), facts.files)
+    return compare(file_rows(facts.parent), facts.files)
 
 
 def compare(before: Iterable[FileRow], now: Iterable[FileRow]) -> FileChanges:

@@ -7,7 +7,6 @@ who is not in the version, and are the same for the same contents.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from pydantic import BaseModel
 
+from palm_data.store.files import Files
 from palm_data.store.label_tables import LABEL_MODELS
 from palm_data.store.plan import ReleasePlan
 from schemas.capture import AgeBand, CaptureIndex, HeightBand, Sex, SkinTone
@@ -71,8 +71,8 @@ class ReleaseFacts:
     files: tuple[FileRow, ...]
     """All files but the papers, sorted by path."""
     counts: Mapping[str, int]
-    parent: Path | None
-    """The parent version's folder."""
+    parent: Files | None
+    """The parent version's files."""
     origin: Origin | None
     """Real or synthetic; None if neither the publisher nor the rig says so."""
 

@@ -26,8 +26,8 @@ def kills(cases: Cases, root: Path, progress: Progress) -> KindReport:
             ended = run(publish_new, settings, at=int(rng.integers(changes)))
         else:
             ended = killed_after(rng.uniform(0, longest), publish_new, settings)
-        folder = settings.releases / NEW
-        state = "the new version existed" if check_whole(scene, settings.releases) else "the old one only"
+        folder = settings.releases_folder / NEW
+        state = "the new version existed" if check_whole(scene, settings.releases_folder) else "the old one only"
         if folder.exists() and state == "the old one only":
             state = "a folder without a manifest"
         if not ended.killed:

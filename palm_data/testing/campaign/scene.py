@@ -31,7 +31,7 @@ class Scene:
 
     def copy(self, name: str) -> Settings:
         """Settings that publish from the same workspace into a copy of the releases, the new version not in it."""
-        releases = self.settings.releases.with_name(name)
+        releases = self.settings.releases_folder.with_name(name)
         shutil.copytree(self.settings.releases, releases)
         return self.settings.model_copy(update={"releases": releases})
 
@@ -82,7 +82,7 @@ def check_converges(scene: Scene, settings: Settings) -> None:
     found = publish_new(settings).merkle_root
     if found != scene.merkle_root:
         raise BrokenPromise(f"published again: merkle root {found}, expected {scene.merkle_root}")
-    check_whole(scene, settings.releases)
-    left = sorted(path.name for path in (settings.releases / ".partial").iterdir())
+    check_whole(scene, settings.releases_folder)
+    left = sorted(path.name for path in (settings.releases_folder / ".partial").iterdir())
     if left != ["install.lock"]:
         raise BrokenPromise(f"work in progress was left behind: {left}")

@@ -123,7 +123,7 @@ def _json(folder: Path) -> list[Seed]:
     session.parent.mkdir(exist_ok=True)
     values = {"calibration_id": "rig_a", "captured_at": "2025-03-01T10:00:00+00:00", "rig_serial": "TEST-1"}
     session.write_text(json.dumps(values), encoding="utf-8")
-    version = made.settings.releases / "0.1.0"
+    version = made.settings.releases_folder / "0.1.0"
     index = workspace.output("capture_index", "0001") / INDEX_FILE
     readers: dict[Path, Callable[[Path], object]] = {
         session: lambda _: read_session(made.settings.raw, "0001"),
