@@ -107,7 +107,7 @@ def run_batch(
                 together = list(group)
                 for tags in map(_range_tags, ranges) if by_subject else [{}]:
                     batch.run(together, tags)
-    return BatchResult(assets=tuple(batch.result(key) for key in assets), retired=tombstones(settings.raw, chosen))
+    return BatchResult(assets=tuple(batch.result(key) for key in assets), retired=tombstones(settings, chosen))
 
 
 _RELEASE = dg.AssetKey("release")

@@ -40,7 +40,7 @@ def make_subjects(context: dg.AssetExecutionContext, function: StageFunction, pl
     """
     settings, workspace = places.settings(), places.workspace()
     asset = context.asset_key.to_user_string()
-    retired = tombstones(settings.raw, context.partition_keys)
+    retired = tombstones(settings, context.partition_keys)
     for key, reason in retired.items():
         if reason.startswith("consent"):
             workspace.forget(asset, key)

@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 
 from schemas.errors import BadInputError
+from schemas.settings import Settings
 
 SUBJECTS_PER_RUN = 25
 """A run of nothing takes about three seconds; a batch this size makes that a small part."""
@@ -58,11 +59,18 @@ def runs_of(known: Sequence[str], chosen: Collection[str], *, at_most: int) -> l
     return [dg.PartitionKeyRange(keys[0], keys[-1]) for keys in ranges]
 
 
-def tombstones(raw: Path, subject_ids: Iterable[str]) -> dict[str, str]:
-    """Those of the subjects that nothing is made of any more, with the reason: consent withdrawn, or folder gone."""
+def tombstones(settings: Settings, subject_ids: Iterable[str]) -> dict[str, str]:
+    """Those of the subjects that nothing is made of any more, with the reason: consent withdrawn, or folder gone.
+
+    Raises:
+        IntegrityError: if the ledger of withdrawals is not readable.
+    """
     from palm_data.capture.tables import read_subjects
+    from palm_data.store.places import place_at
+    from palm_data.store.withdrawals import read_ledger
     from schemas.capture import Consent
 
+    raw, ledger = settings.raw, read_ledger(place_at(settings.releases)).withdrawn
     try:
         people = read_subjects(raw).rows
     except BadInputError:  # then nobody's consent is known, and each subject's own stage says so
@@ -70,7 +78,11 @@ def tombstones(raw: Path, subject_ids: Iterable[str]) -> dict[str, str]:
     found = {}
     for subject_id in subject_ids:
         person = people.get(subject_id)
-        if person is not None and person.consent is Consent.WITHDRAWN:
+        if subject_id in ledger:
+            found[subject_id] = (
+                f"consent withdrawn, as written down on {ledger[subject_id].recorded.date().isoformat()}"
+            )
+        elif person is not None and person.consent is Consent.WITHDRAWN:
             found[subject_id] = f"consent withdrawn on {person.consent_date.isoformat()}"
         elif not (raw / subject_id).is_dir():
             found[subject_id] = "no folder among the raw sessions any more"

@@ -25,6 +25,8 @@ from palm_data.capture.quarantine import set_aside
 from palm_data.capture.raw_files import require_inside
 from palm_data.capture.tables import RowTable, read_gestures, read_session, read_subjects
 from palm_data.store.atomic import file_sha256
+from palm_data.store.places import place_at
+from palm_data.store.withdrawals import require_consent
 from palm_data.store.workspace import StageReport, Workspace
 from schemas.capture import CaptureIndex, Consent, Gesture, Quarantined, Session, Subject
 from schemas.errors import BadInputError, ConsentError, IntegrityError
@@ -77,7 +79,8 @@ def ingest_subject(
         progress: called with captures done and captures in all.
 
     Raises:
-        ConsentError: if the subject withdrew consent. No file of theirs is opened, and an index made before is removed.
+        ConsentError: if the subject withdrew consent, by the subject table or by the ledger beside the releases. No file of
+            theirs is opened, and an index made before is removed.
         BadInputError: if the subject's row, session or calibration cannot be used.
         StoreError: if the disk would not give or take a file.
     """
@@ -88,6 +91,11 @@ def ingest_subject(
             f"{settings.raw / 'subjects.csv'}: subject {subject_id}: expected consent granted, found {subject.consent} "
             f"on {subject.consent_date.isoformat()}. Their files are not opened; move them off the raw root."
         )
+    try:
+        require_consent(place_at(settings.releases), [subject_id])
+    except ConsentError:
+        workspace.forget(STAGE, subject_id)
+        raise
     files = find_files(settings.raw, subject_id)
     delivery = _Delivery(
         raw=settings.raw,

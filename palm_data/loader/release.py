@@ -17,6 +17,7 @@ from palm_data.loader.sample import Sample
 from palm_data.loader.selection import checked_cameras
 from palm_data.loader.shards import Shard
 from palm_data.loader.tables import Tables, Where
+from palm_data.loader.withdrawn import not_withdrawn
 from schemas.arrow import table_to_rows
 from schemas.camera import Camera
 from schemas.errors import StoreError
@@ -44,6 +45,8 @@ def open_release(
 ) -> "Release":
     """Open a published version: its tables now, verified; images, maps and scans when they are asked for.
 
+    Captures of people who withdrew after the version was published are left out, with a `WithdrawnWarning`.
+
     Args:
         location: where all releases are, or one version: a folder, or a URL (s3://, gs://, az://, https://).
         version: the highest published one by default; behind a web server it is to be given.
@@ -57,13 +60,15 @@ def open_release(
         cache: where to keep what is read of a remote version; True: as the settings `cache` say; False: nowhere.
 
     Raises:
+        ConsentError: if a subject is named who withdrew.
         StoreError: if there is no such version, subject, split, column, camera or field, or a column of quality or a
             field of labels is named and the version has no labels.
         IntegrityError: if the manifest, the files table or a table is damaged.
     """
     tables = Tables(version_files(location, version, cache=cache))
+    shown = not_withdrawn(tables, subjects or ())
     choice = Choice(fields=None if fields is None else checked_fields(fields, FIELDS, tables))
-    release = Release(tables, np.arange(tables["captures"].num_rows), choice)
+    release = Release(tables, shown, choice)
     return release.filtered(split=split, subjects=subjects, where=where, views=views)
 
 

@@ -172,10 +172,18 @@ def document(path: str, content: bytes, modality: str) -> Entry:
 
 
 def _left_out(plan: ReleasePlan) -> bytes:
-    report: dict[str, Sequence[object]] = {
-        "subjects": [one.model_dump(mode="json") for one in plan.left_out],
-        "quarantined": [item.model_dump(mode="json") for item in plan.quarantined],
-    }
+    """Who withdrew is counted and not named: a version holds nothing of them, their number included."""
+    named = [one for one in plan.left_out if one.subject_id not in plan.consent_withdrawn]
+    return left_out_bytes(
+        [one.model_dump(mode="json") for one in named],
+        [item.model_dump(mode="json") for item in plan.quarantined],
+        withdrawn=len(plan.consent_withdrawn),
+    )
+
+
+def left_out_bytes(subjects: Sequence[object], quarantined: Sequence[object], *, withdrawn: int) -> bytes:
+    """The content of `report/left_out.json`."""
+    report = {"subjects": subjects, "quarantined": quarantined, "consent_withdrawn": withdrawn}
     return (json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 

@@ -15,15 +15,16 @@ from palm_data.store import labels, shard
 from palm_data.store.manifest import is_version, read_manifest, version_order, versions
 from palm_data.store.places import Place, place_at
 from palm_data.store.tables import load_rows
+from palm_data.store.withdrawals import read_ledger
 from palm_data.store.workspace import Workspace
 from schemas.capture import CaptureIndex, Consent, Quarantined, Subject
 from schemas.errors import BadInputError, IntegrityError, StoreError
 from schemas.ids import SubjectId, VersionId
-from schemas.release import SplitRow
+from schemas.release import SCHEMA_VERSION, SplitRow
 from schemas.settings import Settings
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
-_WITHDRAWN = "consent: expected granted, found withdrawn"
+CONSENT_WITHDRAWN = "consent: expected granted, found withdrawn"
 
 
 class LeftOut(BaseModel):
@@ -46,6 +47,12 @@ class ReleasePlan(BaseModel):
     included: tuple[CaptureIndex, ...]
     left_out: tuple[LeftOut, ...]
     withdrawn: Annotated[tuple[SubjectId, ...], Field(description="In the parent, and withdrawn since.")]
+    schema_version: str = SCHEMA_VERSION
+
+    @property
+    def consent_withdrawn(self) -> tuple[SubjectId, ...]:
+        """Everybody known who withdrew, in the parent or not."""
+        return tuple(one.subject_id for one in self.left_out if CONSENT_WITHDRAWN in one.reasons)
 
     @property
     def quarantined(self) -> tuple[Quarantined, ...]:
@@ -60,8 +67,8 @@ def plan_release(
 
     Subjects are those of the workspace, of the parent version, and of the raw root if that can be reached.
 
-    Consent is read from the raw subject table as it is now, if that can be reached, and from the index otherwise.
-    One bad subject costs one subject.
+    Consent is read from the raw subject table as it is now, if that can be reached, and from the index otherwise; whoever
+    `palm withdraw` wrote down as withdrawn is out, whatever those say. One bad subject costs one subject.
 
     Args:
         parent: the version to carry splits over from; the highest lower one by default.
@@ -75,6 +82,7 @@ def plan_release(
     parent = _parent(version, releases, parent)
     splits = _splits(releases, parent)
     registered = _registered(settings.raw)
+    ledger = read_ledger(releases).withdrawn
     known = {
         *workspace.keys(shard.STAGE), *workspace.keys("capture_index"), *(row.subject_id for row in splits),
         *(raw_subjects(settings.raw) if settings.raw.is_dir() else ()),
@@ -83,12 +91,16 @@ def plan_release(
     left_out: list[LeftOut] = []
     withdrawn: list[SubjectId] = []
     for subject_id in sorted(known):
-        index, reasons = _judge(subject_id, workspace, settings, registered)
+        index, reasons = (
+            (None, (CONSENT_WITHDRAWN,))
+            if subject_id in ledger
+            else _judge(subject_id, workspace, settings, registered)
+        )
         if index is not None and not reasons:
             included.append(index)
             continue
         left_out.append(LeftOut(subject_id=subject_id, reasons=reasons))
-        if _WITHDRAWN in reasons and any(row.subject_id == subject_id for row in splits):
+        if CONSENT_WITHDRAWN in reasons and any(row.subject_id == subject_id for row in splits):
             withdrawn.append(subject_id)
     return ReleasePlan(
         version=version, parent=parent, parent_splits=splits, included=tuple(included),
@@ -106,13 +118,13 @@ def _judge(
             found = "one that is wrong" if subject_id in registered.problems else "none"
             return None, (f"subjects.csv: expected a row of the subject, found {found}",)
         if row.consent is not Consent.GRANTED:
-            return None, (_WITHDRAWN,)
+            return None, (CONSENT_WITHDRAWN,)
     try:
         if workspace.record("capture_index", subject_id) is None:
             return None, (_why_not_indexed(subject_id, settings),)
         index = load_index(workspace, subject_id)
         if index.subject.consent is not Consent.GRANTED:
-            return None, (_WITHDRAWN,)
+            return None, (CONSENT_WITHDRAWN,)
         failed = [item for item in subject_gate(workspace, subject_id, settings) if item.blocking and not item.passed]
         reasons = [f"{item.name}: expected {item.expected}, found {item.found}" for item in failed]
         if not reasons:

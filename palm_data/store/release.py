@@ -23,25 +23,38 @@ from pathlib import Path
 from typing import Any
 
 from palm_data.store.atomic import flush_directory, flush_tree, write_bytes
+from palm_data.store.changes import changes
 from palm_data.store.contents import Entry, ReleaseContents, gather
 from palm_data.store.file_table import file_rows
 from palm_data.store.files import Files, LocalFiles
-from palm_data.store.manifest import FILES_FILE, MANIFEST_FILE, create_manifest, read_manifest, seal
+from palm_data.store.manifest import (
+    FILES_FILE,
+    MANIFEST_FILE,
+    create_manifest,
+    read_manifest,
+    seal,
+    version_order,
+    versions,
+)
+from palm_data.store.numbers import require_number
 from palm_data.store.objects import DAMAGED_WORKSPACE, check_file, describe_difference, place
+from palm_data.store.places import LocalPlace, Place, place_at
 from palm_data.store.plan import ReleasePlan, plan_release
+from palm_data.store.side import planned_side, published_side
 from palm_data.store.splits import SPLITS
 from palm_data.store.tables import rows_bytes
 from palm_data.store.verify import differences
+from palm_data.store.withdrawals import mark_versions, require_consent, require_number_free
 from palm_data.store.workspace import Workspace
 from schemas.errors import ConflictError, IntegrityError
 from schemas.ids import Sha256, VersionId
-from schemas.release import SCHEMA_VERSION, FileRow, Manifest
+from schemas.release import FileRow, Manifest
 from schemas.settings import Settings
 from schemas.version import VERSION
 
 _log = logging.getLogger(__name__)
-_PARTIAL = ".partial"
-_INSTALL_LOCK = "install.lock"
+PARTIAL = ".partial"
+INSTALL_LOCK = "install.lock"
 
 
 def publish_release(
@@ -66,13 +79,17 @@ def publish_release(
 
     Raises:
         ConflictError: if the version exists with other contents; nothing of it was changed.
+        ConsentError: if somebody withdrew while the version was made.
         IntegrityError: if a file of the workspace is not what its stage wrote.
-        StoreError: if there is nothing to publish, or the version or its parent will not do, or a store refuses or does
+        StoreError: if there is nothing to publish, or the version, its number or its parent will not do, or a store refuses or does
             not answer.
     """
     plan = plan_release(version, workspace, settings, parent=parent)
     contents = gather(plan, workspace, settings)
-    return publish_contents(plan, contents, settings.releases, take_over=take_over, progress=progress)
+    manifest = publish_contents(plan, contents, settings.releases, take_over=take_over, progress=progress)
+    if plan.consent_withdrawn:
+        mark_versions(place_at(settings.releases), plan.consent_withdrawn)
+    return manifest
 
 
 def publish_contents(
@@ -87,9 +104,15 @@ def publish_contents(
 
     Raises:
         ConflictError: if the version exists with other contents; nothing of it was changed.
+        ConsentError: if one of the subjects withdrew while the version was made.
         IntegrityError: if a file is not what it was when it was gathered.
-        StoreError: if a store refuses or does not answer.
+        StoreError: if the version's number promises less than what changed since the version before, or was that of a
+            version that was erased, or a store refuses or does not answer.
     """
+    place = place_at(releases)
+    require_number_free(place, plan.version)
+    if published(place.files(plan.version), contents.merkle_root) is None:
+        _require_number(plan, contents, place)
     if isinstance(releases, Path):
         installed = _publish_in_folder(plan, contents, releases.absolute(), progress)
     else:
@@ -101,10 +124,33 @@ def publish_contents(
     return installed
 
 
+def require_everybodys_consent(contents: ReleaseContents, releases: Place) -> None:
+    """The last look before a version comes to exist: somebody may have withdrawn since it was planned.
+
+    Raises:
+        ConsentError: names those who have.
+    """
+    require_consent(releases, [row.subject_id for row in contents.splits])
+
+
+def _require_number(plan: ReleasePlan, contents: ReleaseContents, releases: Place) -> None:
+    """Hold the number to what changed since the parent, and since the highest lower version, which users come from.
+
+    What has no parent, as an imported dataset, follows from nothing, and is held to nothing.
+    """
+    if plan.parent is None:
+        return
+    lower = [one for one in versions(releases) if version_order(one) < version_order(plan.version)]
+    files = ((entry.row, entry.source) for entry in contents.entries)
+    planned = planned_side(plan.version, contents.settings, files, schema_version=plan.schema_version)
+    for before in sorted({*lower[-1:], plan.parent}, key=version_order):
+        require_number(changes(published_side(releases.files(before)), planned))
+
+
 def _publish_in_folder(
     plan: ReleasePlan, contents: ReleaseContents, releases: Path, progress: Callable[[int, int], None] | None
 ) -> Manifest:
-    _sweep(releases / _PARTIAL)
+    _sweep(releases / PARTIAL)
     found = published(LocalFiles(releases / plan.version), contents.merkle_root)
     if found is not None:
         return found
@@ -112,7 +158,8 @@ def _publish_in_folder(
         tree = staged / "tree"
         files_sha256 = _stage(contents, tree, releases / plan.parent if plan.parent else None, progress)
         manifest = make_manifest(plan, contents, files_sha256)
-        with _locked(releases / _PARTIAL / _INSTALL_LOCK):
+        with _locked(releases / PARTIAL / INSTALL_LOCK):
+            require_everybodys_consent(contents, LocalPlace(releases))
             return _install(manifest, tree, releases / plan.version, staged)
 
 
@@ -182,7 +229,7 @@ def make_manifest(plan: ReleasePlan, contents: ReleaseContents, files_sha256: Sh
     """What makes the version exist, once everything else is there."""
     values: dict[str, Any] = {
         "version": plan.version,
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": plan.schema_version,
         "parent": plan.parent,
         "created": datetime.now(UTC).replace(microsecond=0),
         "code_version": VERSION,
@@ -215,10 +262,10 @@ def _install(manifest: Manifest, tree: Path, final: Path, staged: Path) -> Manif
 @contextmanager
 def _staging(releases: Path, version: VersionId) -> Iterator[Path]:
     """A fresh folder of our own, removed at the end, or by the next publisher if we die."""
-    partial = releases / _PARTIAL
+    partial = releases / PARTIAL
     staged = partial / f"{version}.{uuid.uuid4().hex}"
     lock = staged.with_name(f"{staged.name}.lock")
-    with _locked(partial / _INSTALL_LOCK):  # or a sweep might take our lock first, and us for dead
+    with _locked(partial / INSTALL_LOCK):  # or a sweep might take our lock first, and us for dead
         alive = _take(lock, wait=True)
     try:
         staged.mkdir()
@@ -232,8 +279,8 @@ def _staging(releases: Path, version: VersionId) -> Iterator[Path]:
 def _sweep(partial: Path) -> None:
     """Remove the work of publishers that are not alive."""
     partial.mkdir(parents=True, exist_ok=True)
-    with _locked(partial / _INSTALL_LOCK):
-        names = {path.name.removesuffix(".lock") for path in partial.iterdir() if path.name != _INSTALL_LOCK}
+    with _locked(partial / INSTALL_LOCK):
+        names = {path.name.removesuffix(".lock") for path in partial.iterdir() if path.name != INSTALL_LOCK}
         for name in names:
             lock = partial / f"{name}.lock"
             try:

@@ -26,7 +26,7 @@ from palm_data.store.manifest import FILES_FILE, MANIFEST_FILE, manifest_bytes
 from palm_data.store.objects import DAMAGED_WORKSPACE
 from palm_data.store.places import Place, place_at
 from palm_data.store.plan import ReleasePlan
-from palm_data.store.release import make_manifest, published
+from palm_data.store.release import make_manifest, published, require_everybodys_consent
 from palm_data.store.tables import rows_bytes
 from palm_data.store.verify import differences, files_sha256
 from schemas.errors import ConflictError, IntegrityError
@@ -68,6 +68,7 @@ def publish_in_store(
     table = rows_bytes(FileRow, contents.rows)
     _upload(place, plan, contents, table, progress)
     manifest = make_manifest(plan, contents, hashlib.sha256(table).hexdigest())
+    require_everybodys_consent(contents, place)
     installed = _install(place, manifest, claim)
     claim.release()
     return installed

@@ -104,6 +104,17 @@ class Workspace:
         folder = self.root / "stages" / stage
         return sorted(path.parent.name for path in folder.glob(f"*/{_RECORD}"))
 
+    def records(self) -> Iterator[StageRecord]:
+        """The records of all current outputs, by stage and key.
+
+        Raises:
+            IntegrityError: if a record is not readable.
+        """
+        for path in sorted((self.root / "stages").glob(f"*/*/{_RECORD}")):
+            record = self.record(path.parent.parent.name, path.parent.name)
+            if record is not None:
+                yield record
+
     def record(self, stage: str, key: str) -> StageRecord | None:
         """The record of the current output, or None if the stage has not finished for this key.
 

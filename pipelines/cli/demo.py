@@ -37,8 +37,8 @@ def demo(
     from palm_data.store.workspace import Workspace
     from pipelines.cli.evaluate import annotation
     from pipelines.cli.materialize import materialize
-    from pipelines.cli.release import verify
     from pipelines.cli.simulate import simulate
+    from pipelines.cli.verify import verify
     from schemas.settings import load_settings
 
     settings = load_settings(raw=home / "raw", workspace=home / "workspace", releases=home / "releases")

@@ -11,6 +11,7 @@ from pipelines.cli import (
     evaluate,
     export,
     fetch,
+    gc,
     hand,
     imports,
     ingest,
@@ -20,7 +21,9 @@ from pipelines.cli import (
     simulate,
     train,
     ui,
+    verify,
     view,
+    withdraw,
 )
 from pipelines.cli.console import console
 from pipelines.logs import configure_logs
@@ -36,8 +39,10 @@ app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
 app.command("ingest")(ingest.ingest)
 app.command("materialize")(materialize.materialize)
-app.command("release")(release.release)
-app.command("verify")(release.verify)
+app.add_typer(release.app, name="release")
+app.command("verify")(verify.verify)
+app.command("withdraw")(withdraw.withdraw)
+app.command("gc")(gc.gc)
 app.command("info")(release.info)
 app.command("export")(export.export)
 app.command("import")(imports.import_)

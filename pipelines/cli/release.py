@@ -1,4 +1,4 @@
-"""`palm release`, `palm verify`, `palm info`: publish a version, check one, say what one holds."""
+"""`palm release`, `palm info`: publish a version, say what one holds."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -6,12 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import click
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from typer.core import TyperGroup
 
+from pipelines.cli import diff
 from pipelines.cli.console import console
 from schemas.settings import load_settings, without_labels
 
@@ -20,10 +23,32 @@ if TYPE_CHECKING:
     from schemas.release import Manifest
 
 _LISTED = 100
+
+
+class _PublishByDefault(TyperGroup):
+    """`palm release 1.2.0` is `palm release publish 1.2.0`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put in the verb that was left out."""
+        known = (*self.commands, *ctx.help_option_names)
+        return super().parse_args(ctx, args if not args or args[0] in known else ["publish", *args])
+
+
+app = typer.Typer(
+    cls=_PublishByDefault,
+    no_args_is_help=True,
+    help="Publish a version, or compare two: `palm release 1.2.0`, `palm release diff 1.1.0 1.2.0`.",
+)
 _Target = Annotated[str | None, typer.Argument(help="A version, or its folder or URL; the highest version by default.")]
 _Releases = Annotated[str | None, typer.Option(help="Where releases are published: a folder or a URL.")]
 
 
+@app.callback()
+def group() -> None:
+    """Publish a version, or compare two: `palm release 1.2.0`, `palm release diff 1.1.0 1.2.0`."""
+
+
+@app.command("publish")
 def release(
     version: Annotated[str, typer.Argument(help="MAJOR.MINOR.PATCH; published once, never changed.")],
     *,
@@ -39,7 +64,8 @@ def release(
 ) -> None:
     """Publish every subject that may be released as one immutable version.
 
-    Publishing the same contents again changes nothing; a version with other contents is never replaced.
+    Publishing the same contents again changes nothing; a version with other contents is never replaced. The number has to
+    say what changed since the version before: PATCH repackages, MINOR adds, MAJOR changes or removes.
     """
     from palm_data.store.places import place_at
     from palm_data.store.release import publish_release
@@ -48,7 +74,7 @@ def release(
     settings = load_settings(raw=raw, workspace=workspace, releases=releases)
     if captures_only:
         settings = without_labels(settings)
-    with _bar("staging") as progress:
+    with bar("staging") as progress:
         manifest = publish_release(
             version, Workspace(settings.workspace), settings, parent=parent, take_over=take_over, progress=progress
         )
@@ -57,35 +83,7 @@ def release(
     _print_left_out(files)
 
 
-def verify(
-    target: _Target = None,
-    *,
-    shallow: Annotated[bool, typer.Option("--shallow", help="Look at presence and sizes only.")] = False,
-    releases: _Releases = None,
-) -> None:
-    """Compare a version with what was published, byte for byte. Ends with 1 if anything is wrong."""
-    from palm_data.store.verify import verify_release
-
-    files = target_files(target, releases)
-    with _bar("verifying") as progress:
-        report = verify_release(files, deep=not shallow, progress=progress)
-    for problem in report.problems[:_LISTED]:
-        console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
-    if len(report.problems) > _LISTED:
-        console.print(f"and {len(report.problems) - _LISTED} more.")
-    looked = f"{report.files} files, {report.bytes / 1e6:.1f} MB, merkle root {report.merkle_root or 'unknown'}"
-    if report.problems:
-        number = f"{len(report.problems)} problem{'' if len(report.problems) == 1 else 's'}"
-        console.print(
-            f"[bold red]{escape(files.name)}: {number}[/] in {looked}. What is named was damaged or "
-            "edited after release: mend it with palm fetch --repair, or publish a new version.",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
-        raise typer.Exit(1)
-    kind = "sizes only" if shallow else "every byte"
-    if report.not_fetched:
-        looked += f"; {report.not_fetched} files, {report.not_fetched_bytes / 1e6:.1f} MB, were not fetched"
-    console.print(f"[green]{escape(files.name)}: whole[/] ({kind}): {looked}.", highlight=False, soft_wrap=True)
+app.command("diff")(diff.diff)
 
 
 def info(target: _Target = None, *, releases: _Releases = None) -> None:
@@ -108,15 +106,20 @@ def target_files(target: str | None, releases: str | None) -> "Files":
 
 
 @contextmanager
-def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
+def bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar of bytes done and bytes in all, on the terminal's error stream."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(label, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 def _print_info(manifest: "Manifest", place: str) -> None:
+    from palm_data.store.places import place_at
+    from palm_data.store.withdrawals import read_status, status_text
+
     counts = manifest.counts
+    status = read_status(place_at(place.rpartition("/")[0]), manifest.version)
     table = Table("", "", show_header=False, box=None, pad_edge=False)
     rows = {
         "version": f"{manifest.version}, published {manifest.created:%Y-%m-%d %H:%M} UTC by code {manifest.code_version}",
@@ -126,6 +129,7 @@ def _print_info(manifest: "Manifest", place: str) -> None:
         "images": str(counts["images"]),
         "splits": ", ".join(f"{name} {len(subjects)}" for name, subjects in manifest.splits.items()),
         "withdrawn": ", ".join(manifest.withdrawn) or "nobody since the parent",
+        **({"status": status_text(status)} if status.withdrawn else {}),
         "size": f"{counts['bytes'] / 1e6:.1f} MB in {counts['files']} files",
         "merkle root": manifest.merkle_root,
         "path": place,
@@ -139,9 +143,12 @@ def _print_info(manifest: "Manifest", place: str) -> None:
 
 
 def _print_left_out(files: "Files") -> None:
-    subjects = json.loads(files.read("report/left_out.json"))["subjects"]
-    if subjects:
+    told = json.loads(files.read("report/left_out.json"))
+    subjects, withdrawn = told["subjects"], told.get("consent_withdrawn", 0)
+    if subjects or withdrawn:
         console.print("[bold]left out[/]")
+    if withdrawn:
+        console.print(f"  {withdrawn} whose consent is withdrawn")
     for one in subjects[:_LISTED]:
         text = f"  {one['subject_id']}: {'; '.join(one['reasons'])}"
         console.print(text, markup=False, highlight=False, soft_wrap=True)

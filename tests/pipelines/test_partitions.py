@@ -91,7 +91,7 @@ def test_withdrawn_and_vanished_subjects_are_tombstones(settings: Settings) -> N
         "0001,female,21-30,145-170,light,granted,2025-01-01\n"
         "0002,male,21-30,171-180,dark,withdrawn,2025-02-03\n"
     )
-    assert tombstones(settings.raw, ["0001", "0002", "0003"]) == {
+    assert tombstones(settings, ["0001", "0002", "0003"]) == {
         "0002": "consent withdrawn on 2025-02-03",
         "0003": "no folder among the raw sessions any more",
     }
@@ -99,4 +99,4 @@ def test_withdrawn_and_vanished_subjects_are_tombstones(settings: Settings) -> N
 
 def test_nobody_is_a_tombstone_because_a_table_cannot_be_read(settings: Settings) -> None:
     toy.write_sessions(settings.raw, s0001="a")
-    assert tombstones(settings.raw, ["0001"]) == {}
+    assert tombstones(settings, ["0001"]) == {}

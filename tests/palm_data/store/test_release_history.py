@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 import palm_data
+from palm_data.loader.withdrawn import WithdrawnWarning
 from palm_data.store.manifest import read_manifest, versions
+from palm_data.store.places import place_at
 from palm_data.store.release import publish_release
 from palm_data.store.verify import verify_release
+from palm_data.store.withdrawals import read_status
 from palm_data.testing.tiny import add_subject, tiny_workspace, write_subjects
 from schemas.errors import ConflictError, StoreError
 
@@ -31,6 +35,8 @@ class History(RuleBasedStateMachine):
         self.withdrawn: set[str] = set()
         self.published: dict[str, tuple[str, dict[str, int]]] = {}
         """Version → merkle root, and the seed of each subject in it."""
+        self.marked: dict[str, set[str]] = {}
+        """Version → who of it had withdrawn when a later one was published."""
 
     @rule(subject=SUBJECTS, seed=st.integers(0, 2))
     def bring(self, subject: str, seed: int) -> None:
@@ -63,6 +69,8 @@ class History(RuleBasedStateMachine):
             return
         manifest = publish_release(version, self.workspace, self.settings)
         self.published[version] = (manifest.merkle_root, expected)
+        for one, (_, held) in self.published.items():
+            self.marked.setdefault(one, set()).update(self.withdrawn & held.keys())
         before = f"0.{len(self.published) - 1}.0"
         assert manifest.parent == (before if before in self.published else None)
 
@@ -80,6 +88,8 @@ class History(RuleBasedStateMachine):
             assert not expected
             return
         assert (manifest.merkle_root, held) == (root, expected)
+        for one, (_, people) in self.published.items():
+            self.marked[one].update(self.withdrawn & people.keys())
 
     @invariant()
     def every_version_is_as_it_was_published(self) -> None:
@@ -88,7 +98,11 @@ class History(RuleBasedStateMachine):
             report = verify_release(self.settings.releases / version, deep=version == f"0.{len(self.published)}.0")
             assert report.passed
             assert report.merkle_root == root
-            assert palm_data.open_release(self.settings.releases, version).subject_ids == tuple(sorted(held))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", WithdrawnWarning)
+                opened = palm_data.open_release(self.settings.releases, version)
+            assert opened.subject_ids == tuple(sorted(held.keys() - self.marked[version]))
+            assert read_status(place_at(self.settings.releases), version).withdrawn_ids == self.marked[version]
 
     @invariant()
     def nobody_changes_split_while_they_stay(self) -> None:
