@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from schemas.camera import PixelOrigin
 from schemas.errors import SettingsError
+from schemas.publisher import PublisherTexts
 from schemas.registration import RegistrationSettings
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
@@ -221,10 +222,8 @@ class QualitySettings(BaseModel):
     ] = 0.93
 
 
-class ReleaseSettings(BaseModel):
+class ReleaseSettings(PublisherTexts):
     """What is published, and what beside the data."""
-
-    model_config = _FROZEN
 
     labels: Annotated[
         bool, Field(description="Whether keypoints, hands, quality and hand masks are part; without, captures only.")

@@ -125,7 +125,11 @@ def import_interhand(
         version=version, parent=None, parent_splits=(), included=(), left_out=tuple(left_out), withdrawn=()
     )  # fmt: skip
     imported = _Imported(taken, split, load_hand_model(settings.hand_model).convention(), tuple(met))
-    manifest = publish_contents(plan, _gather(plan, imported, workspace, settings), settings.releases)
+    manifest = publish_contents(
+        plan,
+        _gather(plan, imported, workspace, settings),
+        settings.releases,
+    )
     return InterHandImport(manifest, tuple(left_out), tuple(met))
 
 

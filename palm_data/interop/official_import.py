@@ -85,7 +85,11 @@ def import_official(
     )  # fmt: skip
     imported = Imported(taken, convention, _errors(source, met), tuple(met), sidecar)
     contents = gather_imported(plan, imported, workspace, settings)
-    return OfficialImport(publish_contents(plan, contents, settings.releases), tuple(left_out), tuple(met))
+    return OfficialImport(
+        publish_contents(plan, contents, settings.releases),
+        tuple(left_out),
+        tuple(met),
+    )
 
 
 def _taken(

@@ -2,15 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
+from palm_data.report.papers.arrays import Arrays
+from palm_data.report.papers.documents import papers
+from palm_data.report.papers.facts import ReleaseFacts, origin_of, read_tables
 from palm_data.store import labels, shard
-from palm_data.store.documents import default_terms, readme
+from palm_data.store.documents import default_terms
 from palm_data.store.label_contents import LabelContents, Scalar, gather_labels
 from palm_data.store.label_tables import CONVENTION_FILE, LABEL_ARRAYS
 from palm_data.store.merkle import merkle_root
+from palm_data.store.places import place_at
 from palm_data.store.plan import ReleasePlan
 from palm_data.store.splits import assign_splits
 from palm_data.store.tables import concatenated, rows_bytes, table_bytes
@@ -18,6 +24,7 @@ from palm_data.store.workspace import StageRecord, Workspace
 from schemas.capture import CaptureIndex, Gesture
 from schemas.errors import SettingsError, StoreError
 from schemas.ids import Sha256, SubjectId
+from schemas.publisher import Origin
 from schemas.release import CameraRow, CaptureRow, FileRow, GestureRow, ImageRow, SplitRow, SubjectRow
 from schemas.settings import Settings
 
@@ -95,21 +102,50 @@ def gather(plan: ReleasePlan, workspace: Workspace, settings: Settings) -> Relea
     }
     entries = [
         *(document(f"tables/{name}.parquet", content, "table") for name, content in tables.items()),
-        document("README.md", readme(plan, counts, splits, labels=labelled is not None).encode(), "document"),
         document("LICENSE", terms(settings), "document"),
         document("report/left_out.json", _left_out(plan), "document"),
         *(entry for one, record in records.items() for entry in array_entries(shard.SHARD, record, folders[one])),
         *(_label_entries(labelled) if labelled else ()),
     ]
+    origin = settings.release.origin or origin_of(plan.included)
+    entries += paper_entries(plan, entries, read_tables(tables), counts, settings, origin=origin)
     entries.sort(key=lambda entry: entry.row.path.encode())
     counts |= {"files": len(entries), "bytes": sum(entry.row.bytes for entry in entries)}
-    recorded = {**shard.recorded_settings(settings), "release.labels": settings.release.labels}
+    recorded = {
+        **shard.recorded_settings(settings),
+        "release.labels": settings.release.labels,
+        "release.origin": origin,
+    }
     return ReleaseContents(
         entries=tuple(entries),
         splits=splits,
         counts=counts,
         settings=recorded | dict(labelled.settings if labelled else {}),
     )
+
+
+def paper_entries(
+    plan: ReleasePlan,
+    entries: Iterable[Entry],
+    tables: Mapping[str, pa.Table],
+    counts: Mapping[str, int],
+    settings: Settings,
+    *,
+    origin: Origin | None,
+) -> list[Entry]:
+    """What people read of a version: made from its other files, so that it says nothing that they do not.
+
+    Raises:
+        IntegrityError: if a file that a picture is made from is damaged, or the parent is.
+    """
+    sources = {entry.row.path: entry for entry in entries}
+    facts = ReleaseFacts(
+        plan=plan, publisher=settings.release, quality=settings.quality, tables=tables, origin=origin,
+        files=tuple(sources[path].row for path in sorted(sources, key=str.encode)), counts=dict(counts),
+        parent=place_at(settings.releases).files(plan.parent) if plan.parent else None,
+    )  # fmt: skip
+    written = papers(facts, Arrays(sources), settings.hand_model)
+    return [document(path, content, "document") for path, content in written.items()]
 
 
 def _subject_row(index: CaptureIndex) -> SubjectRow:

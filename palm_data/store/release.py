@@ -141,8 +141,7 @@ def _require_number(plan: ReleasePlan, contents: ReleaseContents, releases: Plac
     if plan.parent is None:
         return
     lower = [one for one in versions(releases) if version_order(one) < version_order(plan.version)]
-    files = ((entry.row, entry.source) for entry in contents.entries)
-    planned = planned_side(plan.version, contents.settings, files, schema_version=plan.schema_version)
+    planned = planned_side(plan.version, contents.settings, contents.entries, schema_version=plan.schema_version)
     for before in sorted({*lower[-1:], plan.parent}, key=version_order):
         require_number(changes(published_side(releases.files(before)), planned))
 

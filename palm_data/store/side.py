@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +20,18 @@ from schemas.release import SCHEMA_VERSION, FileRow
 
 SHARDS = "shards/"
 Scalar = str | int | float | bool | None
+
+
+class Source(Protocol):
+    """A file to publish: what it has to be, and where it lies."""
+
+    @property
+    def row(self) -> FileRow:
+        """What it has to be."""
+
+    @property
+    def source(self) -> Path | bytes:
+        """Where its content is."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +128,7 @@ def published_side(files: Files) -> Side:
 def planned_side(
     version: VersionId,
     settings: Mapping[str, Scalar],
-    files: Iterable[tuple[FileRow, Path | bytes]],
+    files: Iterable[Source],
     *,
     schema_version: str = SCHEMA_VERSION,
 ) -> Side:
@@ -125,11 +137,11 @@ def planned_side(
     Args:
         files: each file, and where its content comes from.
     """
-    sources = {row.path: (row, source) for row, source in files}
+    sources = {one.row.path: one for one in files}
 
     def fetch(path: str) -> bytes:
-        source = sources[path][1]
+        source = sources[path].source
         return source if isinstance(source, bytes) else source.read_bytes()
 
-    rows = {path: row for path, (row, _) in sources.items()}
+    rows = {path: one.row for path, one in sources.items()}
     return Side(version=version, schema_version=schema_version, settings=settings, rows=rows, fetch=fetch)

@@ -5,6 +5,7 @@ Every step may be done again: a withdrawal that was killed is finished by withdr
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -138,7 +139,9 @@ def _publish_without(settings: Settings, progress: Callable[[int, int], None] | 
         return None
     version = next_version(highest[0], "major")
     plan = reduced_plan(version, parent, gone)
-    publish_contents(plan, reduced_contents(plan, parent), settings.releases, progress=progress)
+    with TemporaryDirectory(prefix="palm-") as scratch:
+        contents = reduced_contents(plan, parent, settings, Path(scratch))
+        publish_contents(plan, contents, settings.releases, progress=progress)
     return version
 
 

@@ -27,6 +27,7 @@ from schemas.release import CameraRow, CaptureRow, ImageRow
 from schemas.settings import Settings, ShardSettings
 
 CALIBRATION = "rig_a"
+RIG = "TEST-1"
 GESTURES = ("fist", "flat", "pinch")
 PEOPLE = (
     ("female", "21-30", "145-170", "light"),
@@ -48,7 +49,12 @@ class Tiny:
 
 
 def tiny_workspace(
-    root: Path, subjects: Sequence[str] = ("0001", "0002"), *, seed: int = 0, withdrawn: Collection[str] = ()
+    root: Path,
+    subjects: Sequence[str] = ("0001", "0002"),
+    *,
+    seed: int = 0,
+    withdrawn: Collection[str] = (),
+    rig_serial: str = RIG,
 ) -> Tiny:
     """Write a workspace of subjects with two captures in three views, and the raw subject table."""
     settings = Settings(
@@ -58,7 +64,7 @@ def tiny_workspace(
     write_subjects(settings.raw, subjects, withdrawn=withdrawn)
     cameras = tuple(_camera(number, name) for number, name in enumerate(CAMERAS))
     _stage(workspace, "calibration", CALIBRATION, {CAMERAS_FILE: cameras_json(cameras)})
-    arrays = {one: add_subject(workspace, settings, one, seed=seed) for one in subjects}
+    arrays = {one: add_subject(workspace, settings, one, seed=seed, rig_serial=rig_serial) for one in subjects}
     labels = {one: tiny_labels(one, workspace, seed=seed) for one in subjects}
     return Tiny(workspace=workspace, settings=settings, arrays=arrays, labels=labels)
 
@@ -88,9 +94,10 @@ def add_subject(
     seed: int = 0,
     consent: str = "granted",
     iou: float = 0.97,
+    rig_serial: str = RIG,
 ) -> dict[str, np.ndarray]:
     """Write all stages of one subject; what the arrays hold."""
-    index = _index(subject_id, seed, consent)
+    index = _index(subject_id, seed, consent, rig_serial)
     cameras = tuple(_camera(number, name) for number, name in enumerate(CAMERAS))
     arrays = _arrays(len(index.captures), np.random.default_rng([seed, int(subject_id)]))
     views = tuple(
@@ -188,7 +195,7 @@ def _person(subject_id: str) -> tuple[str, str, str, str]:
     return PEOPLE[int(subject_id) % len(PEOPLE)]
 
 
-def _index(subject_id: str, seed: int, consent: str) -> CaptureIndex:
+def _index(subject_id: str, seed: int, consent: str, rig_serial: str) -> CaptureIndex:
     sex, age, height, tone = _person(subject_id)
     captures = tuple(_capture(subject_id, frame, seed) for frame in (1, 2))
     return CaptureIndex.model_validate(
@@ -198,7 +205,7 @@ def _index(subject_id: str, seed: int, consent: str) -> CaptureIndex:
                 consent=consent, consent_date=date(2025, 2, 1),
             ),
             session=Session(
-                calibration_id=CALIBRATION, captured_at=datetime(2025, 3, 1, tzinfo=UTC), rig_serial="TEST-1"
+                calibration_id=CALIBRATION, captured_at=datetime(2025, 3, 1, tzinfo=UTC), rig_serial=rig_serial
             ),
             gestures=tuple(
                 Gesture(gesture=name, description=f"a {name}", simple=name == "flat")

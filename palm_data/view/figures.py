@@ -32,9 +32,13 @@ def page_text(entry: Entry, person: SubjectRow, scene: Scene, position: tuple[in
         f"{joints} joints are missing." if joints else "",
         "The scan has no texture." if scene.scan_glb is None else "",
     ]
+    height = person.height_band and f"{person.height_band} cm"
     parts = [
         f"<b>Subject {escape(entry.subject_id)}, {escape(entry.gesture)}</b> (frame {entry.frame})",
-        escape(", ".join((person.sex, person.age_band, f"{person.height_band} cm", person.skin_tone))),
+        escape(
+            ", ".join(filter(None, (person.sex, person.age_band, height, person.skin_tone)))
+            or "Nothing is known of them"
+        ),
         f"Split {escape(entry.split)} · capture {at} of {of}",
         *(escape(note) for note in notes if note),
     ]

@@ -7,9 +7,9 @@ import pytest
 
 import palm_data
 from palm_data.loader.release import Release
+from palm_data.testing.tiny import Tiny
+from palm_data.testing.tiny_labels import CAMERAS, UNFITTED
 from schemas.errors import StoreError
-from tests.palm_data.store.tiny import Tiny
-from tests.palm_data.store.tiny_labels import CAMERAS, UNFITTED
 
 LAST = CAMERAS[-1]
 

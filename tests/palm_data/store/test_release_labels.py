@@ -23,6 +23,8 @@ from schemas.release import FileRow
 from schemas.settings import without_labels
 from tests.palm_data.store.test_release import left_out
 
+PAPERS = ("README.md", "DATASHEET.md", "CHANGELOG.md", "croissant.json", "report/index.html")
+"""They name the version that they are of."""
 LABEL_FILES = {
     *(
         f"tables/{name}"
@@ -119,7 +121,7 @@ def test_labels_added_to_a_version_share_every_file_that_did_not_change(tiny: Ti
     publish_release("0.2.0", tiny_again.workspace, tiny.settings)
     old, new = (tiny.settings.releases / version for version in ("0.1.0", "0.2.0"))
     changed = {name for name in files(old) if not (old / name).samefile(new / name)}
-    assert changed == {"manifest.json", "files.parquet", "README.md"}
+    assert changed == {"manifest.json", "files.parquet", *PAPERS}
     assert verify_release(old).passed
     assert verify_release(new).passed
 
@@ -131,7 +133,7 @@ def test_a_new_registration_shares_the_images_of_the_version_before(tiny: Tiny) 
     old, new = (tiny.settings.releases / version for version in ("0.1.0", "0.2.0"))
     changed = {name for name in files(old) if not (old / name).samefile(new / name)}
     masks = {f"shards/0001.zarr/{n}/full/c/{row}/0/0/0" for n in ("hand_mask", "training_mask") for row in (0, 1)}
-    assert changed == {"manifest.json", "files.parquet", "README.md", "tables/hands.parquet", *masks}
+    assert changed == {"manifest.json", "files.parquet", *PAPERS, "tables/hands.parquet", *masks}
 
 
 def test_who_has_no_labels_or_old_ones_stays_out_and_the_others_do_not(tiny: Tiny) -> None:

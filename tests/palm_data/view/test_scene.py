@@ -8,6 +8,7 @@ import trimesh
 from palm_data.hand.model import load_hand_model
 from palm_data.loader.release import Release
 from palm_data.maps.surface import vertex_normals
+from palm_data.testing.tiny_labels import MISSING_JOINT, UNFITTED
 from palm_data.view.cache import SceneCache
 from palm_data.view.colours import NOT_COMPARED, distance_colours, legend
 from palm_data.view.distances import measure_distances
@@ -16,7 +17,6 @@ from palm_data.view.glb import coloured_glb, shrunk, textured_glb
 from palm_data.view.scene import Scene, build_scene
 from palm_data.view.selection import start
 from schemas.errors import StoreError
-from tests.palm_data.store.tiny_labels import MISSING_JOINT, UNFITTED
 
 MODEL = load_hand_model()
 

@@ -1,9 +1,9 @@
 import pytest
 
 from palm_data.loader.release import Release
+from palm_data.testing.tiny_labels import UNFITTED
 from palm_data.view.selection import entries, start
 from schemas.errors import StoreError
-from tests.palm_data.store.tiny_labels import UNFITTED
 
 
 def test_next_and_previous_lead_through_every_capture_and_around(release: Release) -> None:

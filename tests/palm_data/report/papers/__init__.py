@@ -1,0 +1,1 @@
+"""Tests of `palm_data.report.papers`."""
