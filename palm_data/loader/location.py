@@ -11,7 +11,6 @@ from palm_data.store.places import place_at
 from palm_data.store.remote import is_url
 from schemas.errors import StoreError
 from schemas.ids import VersionId
-from schemas.settings import load_settings
 
 
 def version_files(location: str | Path, version: VersionId | None = None, *, cache: Path | bool = False) -> Files:
@@ -50,6 +49,8 @@ def version_folder(location: str | Path, version: VersionId | None = None) -> Pa
 
 
 def _cache_folder(cache: Path | bool) -> CacheFolder:
+    from schemas.settings import load_settings  # which opening a local release does not need
+
     chosen = load_settings().cache
     folder = cache if isinstance(cache, Path) else chosen.folder or default_cache()
     return CacheFolder(folder.expanduser().absolute(), int(chosen.max_gb * 1e9))

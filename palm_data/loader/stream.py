@@ -128,6 +128,8 @@ class StreamLoader(DataLoader[Any]):
 
     def __init__(self, stream: Stream, workers: int, **options: Any) -> None:
         self.stream = stream
+        if workers and not stream.dataset.local:
+            options.setdefault("multiprocessing_context", "spawn")  # what is connected must not be forked
         keys = _Keys(stream)
         if stream.batch_size is None:
             super().__init__(stream.dataset, sampler=keys, batch_size=None, num_workers=workers, **options)

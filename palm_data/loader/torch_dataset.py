@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 
 from palm_data.loader.fields import Arrays
 from palm_data.loader.order import sample_generator
+from palm_data.store.files import LocalFiles
 
 if TYPE_CHECKING:
     from palm_data.loader.release import Release
@@ -47,6 +48,11 @@ class TorchDataset(Dataset[Tensors]):
 
     def __len__(self) -> int:
         return len(self._source)
+
+    @property
+    def local(self) -> bool:
+        """Whether the release lies in a folder of this machine; if not, worker processes have to be spawned."""
+        return isinstance(self._source.release.tables.files, LocalFiles)
 
     def __getitem__(self, key: int | Key) -> Tensors:
         """The sample at a position of the present epoch, or at (epoch, position).

@@ -28,8 +28,8 @@ from palm_data.store.tables import parse_table
 from schemas.ids import Sha256, SubjectId
 from schemas.release import FileRow
 
-BLOCK = 1 << 18
-"""Bytes of a block: about two tiles of an image."""
+BLOCK = 1 << 17
+"""Bytes of a block: about one tile of an image."""
 _CHECKSUM = 4
 _SHARE = 1 / 32
 """How much of the bound a process adds before it looks at the folder again."""

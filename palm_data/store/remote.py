@@ -36,6 +36,8 @@ _RETRIES = {
 }
 _TRIES = 3
 _INTERRUPTED = ("a broken connection", "no answer in time", "an answer that broke off")
+_CONNECTED: dict[str, int] = {}
+"""Which process connected first, of this one and those it was forked from."""
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
 
@@ -124,6 +126,20 @@ def told(url: str, action: str) -> Iterator[None]:
         raise StoreError(f"{url}: expected to {action} it, found {type(error).__name__}. {_where(url)}") from None
 
 
+def check_process(url: str) -> None:
+    """See to it that this process may connect: obstore's threads do not follow into a forked one, which would wait for ever.
+
+    Raises:
+        StoreError: if it was forked from one that had connected.
+    """
+    first = _CONNECTED.setdefault("process", os.getpid())
+    if first != os.getpid():
+        raise StoreError(
+            f"{url}: expected a process that was started afresh, found one forked from a process that read from a store or "
+            'web server. Give the DataLoader or pool the context "spawn" (multiprocessing_context="spawn").'
+        )
+
+
 def asked(url: str, action: str, ask: Callable[[], Answer]) -> Answer:
     """An answer, asked for again if none came or it broke off: obstore itself repeats requests, not bodies half received.
 
@@ -131,6 +147,7 @@ def asked(url: str, action: str, ask: Callable[[], Answer]) -> Answer:
         FileNotFoundError: as `told`.
         StoreError: as `told`.
     """
+    check_process(url)
     for again in range(_TRIES):
         try:
             with told(url, action):

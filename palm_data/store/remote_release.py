@@ -7,13 +7,14 @@
 Publishers of the same contents may work side by side: they write the same bytes. One of other contents finds the claim
 and is told. A publisher that dies leaves its claim and some files, which are no version; the same contents published
 again go on from there. Other contents need `take_over`: a person's word that whoever claimed is dead, since a store
-cannot tell the dead from the slow. The claim is looked at once more right before the manifest is created.
+cannot tell the dead from the slow. The claim is looked at all the time, and right before the manifest is created.
 """
 
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
@@ -38,6 +39,8 @@ Item = TypeVar("Item")
 
 _UPLOADS = 8
 """Files on their way at once."""
+_LOOK_S = 1.0
+"""How often the claim is looked at while files are uploaded: who lost it must not go on writing."""
 
 
 def publish_in_store(
@@ -65,13 +68,42 @@ def publish_in_store(
     if found is not None:
         claim.release()
         return found
+    try:
+        manifest = _make(place, plan, contents, claim, progress)
+    except _ClaimLostError:
+        found = published(files, root)  # others may have finished the same
+        if found is None:
+            raise ConflictError(
+                f"{files.name}: expected our claim to hold until the end, found it taken over. Nothing was published."
+            ) from None
+        return found
+    claim.release()
+    return manifest
+
+
+def _make(
+    place: Place, plan: ReleasePlan, contents: ReleaseContents, claim: "_Claim", progress: Progress | None
+) -> Manifest:
+    """Upload everything, and the manifest last; whoever comes second with that finds it made.
+
+    Raises:
+        ConsentError: if somebody withdrew since the version was planned.
+        _ClaimLostError: if the claim is not ours any more.
+    """
     table = rows_bytes(FileRow, contents.rows)
-    _upload(place, plan, contents, table, progress)
+    _upload(place, plan, [*contents.entries, _table_entry(table)], claim, progress)
     manifest = make_manifest(plan, contents, hashlib.sha256(table).hexdigest())
     require_everybodys_consent(contents, place)
-    installed = _install(place, manifest, claim)
-    claim.release()
-    return installed
+    claim.require()
+    try:
+        place.put_new(f"{plan.version}/{MANIFEST_FILE}", manifest_bytes(manifest))
+    except ConflictError:
+        return published(place.files(plan.version), manifest.merkle_root) or manifest
+    return manifest
+
+
+class _ClaimLostError(Exception):
+    """Somebody took the claim over, or finished the version and released it."""
 
 
 class _Claim:
@@ -80,6 +112,7 @@ class _Claim:
     def __init__(self, place: Place, version: VersionId, root: Sha256) -> None:
         self._place, self._version, self._root = place, version, root
         self._path = f".claims/{version}.json"
+        self._seen = float("-inf")
         self._content = (json.dumps({"version": version, "merkle_root": root}) + "\n").encode()
 
     def take(self, *, take_over: bool) -> None:
@@ -96,10 +129,19 @@ class _Claim:
                 raise ConflictError(self._told(other.content if other else b"")) from None
             self._place.put_replacing(self._path, self._content, other.tag)
 
-    def holds(self) -> bool:
-        """Whether nobody took it over or released it."""
+    def require(self, *, within_s: float = 0) -> None:
+        """See to it that nobody took it over or released it, unless that was looked at so short a time ago.
+
+        Raises:
+            _ClaimLostError: if somebody did.
+        """
+        now = time.monotonic()
+        if now - self._seen < within_s:
+            return
+        self._seen = now
         found = self._place.get(self._path)
-        return found is not None and found.content == self._content
+        if found is None or found.content != self._content:
+            raise _ClaimLostError
 
     def release(self) -> None:
         """Take the claim away; the version, if there is one, speaks for itself."""
@@ -118,28 +160,31 @@ class _Claim:
 
 
 def _upload(
-    place: Place, plan: ReleasePlan, contents: ReleaseContents, table: bytes, progress: Progress | None
+    place: Place, plan: ReleasePlan, entries: Sequence[Entry], claim: _Claim, progress: Progress | None
 ) -> None:
     """Have every file of the version but its manifest be there, and nothing else."""
     version, files = plan.version, place.files(plan.version)
     present = files.sizes()
-    entries = [*contents.entries, Entry(row=_table_row(table), source=table)]
     stale = present.keys() - {entry.row.path for entry in entries} - {MANIFEST_FILE}
-    parent = plan.parent
-    rows = file_rows(place.files(parent)) if parent else []
-    kept = {row.sha256: f"{parent}/{row.path}" for row in rows}
-    done, lock = [0], Lock()
+    rows = file_rows(place.files(plan.parent)) if plan.parent else []
+    kept = {row.sha256: f"{plan.parent}/{row.path}" for row in rows}
+    total, done, lock = sum(entry.row.bytes for entry in entries), [0], Lock()
+
+    def delete(path: str) -> None:
+        claim.require(within_s=_LOOK_S)
+        place.delete(f"{version}/{path}")
 
     def upload(entry: Entry) -> None:
+        claim.require(within_s=_LOOK_S)
         _upload_entry(place, files, entry, present=entry.row.path in present, kept=kept.get(entry.row.sha256))
         with lock:
             done[0] += entry.row.bytes
             if progress is not None:
-                progress(min(done[0], contents.counts["bytes"]), contents.counts["bytes"])
+                progress(done[0], total)
 
-    _each(lambda path: place.delete(f"{version}/{path}"), stale)
+    _each(delete, stale)
     _each(upload, entries)
-    for problem in differences(files, contents.rows, deep=False):
+    for problem in differences(files, [entry.row for entry in entries[:-1]], deep=False):
         raise IntegrityError(f"{files.name}: {problem}")
 
 
@@ -191,26 +236,9 @@ def _is(files: Files, row: FileRow) -> bool:
         return False
 
 
-def _install(place: Place, manifest: Manifest, claim: _Claim) -> Manifest:
-    """Make the version exist; whoever comes second finds it made."""
-    files = place.files(manifest.version)
-    if not claim.holds():
-        found = published(files, manifest.merkle_root)
-        if found is None:
-            raise ConflictError(
-                f"{files.name}: expected our claim to hold until the end, found it taken over. Nothing was published."
-            )
-        return found
-    try:
-        place.put_new(f"{manifest.version}/{MANIFEST_FILE}", manifest_bytes(manifest))
-    except ConflictError:
-        return published(files, manifest.merkle_root) or manifest
-    return manifest
-
-
-def _table_row(table: bytes) -> FileRow:
+def _table_entry(table: bytes) -> Entry:
     digest = hashlib.sha256(table).hexdigest()
-    return FileRow(path=FILES_FILE, bytes=len(table), sha256=digest, modality="metadata")
+    return Entry(row=FileRow(path=FILES_FILE, bytes=len(table), sha256=digest, modality="metadata"), source=table)
 
 
 def _each(work: Callable[[Item], None], items: Iterable[Item]) -> None:

@@ -3,13 +3,14 @@
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from palm_data.store.fetched import FETCHED_FILE, read_fetched
-from palm_data.store.files import Files, as_files
+from palm_data.store.files import Files, LocalFiles, as_files
 from palm_data.store.manifest import FILES_FILE, MANIFEST_FILE, read_manifest
 from palm_data.store.merkle import merkle_root
 from palm_data.store.tables import load_rows
@@ -20,6 +21,8 @@ from schemas.release import FileRow, Manifest, SplitRow
 _OUTSIDE = (MANIFEST_FILE, FILES_FILE)
 _SPLITS_FILE = "tables/splits.parquet"
 _PIECE = 1 << 24
+_AT_ONCE = 8
+"""Remote files that are read at once."""
 
 
 class FileProblem(BaseModel):
@@ -112,17 +115,20 @@ def differences(
     except io.UnsupportedOperation:
         present = {path: size for path in expected if (size := files.size(path)) is not None}
     done, total = 0, sum(row.bytes for row in expected.values())
-    for path in sorted(expected.keys() | present.keys() - {*_OUTSIDE, FETCHED_FILE}):
-        row = expected.get(path)
-        if row is None:
-            yield FileProblem(path=path, expected="no such file in this version", found="one")
-            continue
-        problem = _difference(files, row, present, deep=deep)
-        if problem is not None:
-            yield problem
-        done += row.bytes
-        if progress is not None:
-            progress(done, total)
+
+    def look(path: str) -> FileProblem | None:
+        if path not in expected:
+            return FileProblem(path=path, expected="no such file in this version", found="one")
+        return _difference(files, expected[path], present, deep=deep)
+
+    paths = sorted(expected.keys() | present.keys() - {*_OUTSIDE, FETCHED_FILE})
+    with ThreadPoolExecutor(1 if isinstance(files, LocalFiles) else _AT_ONCE) as pool:
+        for path, problem in zip(paths, pool.map(look, paths), strict=True):
+            if problem is not None:
+                yield problem
+            done += expected[path].bytes if path in expected else 0
+            if progress is not None:
+                progress(done, total)
 
 
 def _not_fetched(files: Files, rows: Iterable[FileRow], problems: list[FileProblem]) -> set[FileRow]:

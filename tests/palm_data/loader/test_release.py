@@ -162,7 +162,7 @@ def test_the_highest_version_is_opened_unless_another_is_asked_for(tiny: Tiny, r
 @pytest.mark.parametrize(
     ("location", "version", "words"),
     [
-        ("s3://bucket/palm", None, "expected a local path, found a URL"),
+        ("ftp://host/palm", None, r"expected a path or a URL of s3://.*found ftp://"),
         ("nowhere", None, "expected a published version, found no such folder"),
         ("releases", "0.3.0", r"expected version 0\.3\.0, found 0\.1\.0, 0\.10\.0"),
         ("releases", "latest", r"expected MAJOR\.MINOR\.PATCH, found 'latest'"),
@@ -255,6 +255,14 @@ def test_importing_the_package_is_fast_and_loads_nothing_heavy() -> None:
     took, rest = _python(script).split(" ", 1)
     assert float(took) < 0.5
     assert rest.strip() == "[]"
+
+
+def test_opening_a_local_release_loads_nothing_for_remote_ones(tiny: Tiny) -> None:
+    script = (
+        f"import sys; import palm_data; release = palm_data.open_release({str(tiny.settings.releases)!r}); release[0].rgb; "
+        "print([name for name in ('obstore', 'pydantic_settings', 'zarr') if name in sys.modules])"
+    )
+    assert _python(script).strip() == "[]"
 
 
 def test_a_consumer_needs_none_of_the_factory(tiny: Tiny) -> None:

@@ -11,11 +11,11 @@ from palm_data.store.manifest import read_manifest, versions
 from palm_data.store.places import place_at
 from palm_data.store.release import publish_release
 from palm_data.store.verify import verify_release
+from palm_data.testing.tiny import Tiny, add_subject, tiny_workspace
 from schemas.errors import ConflictError, IntegrityError, StoreError
 from schemas.release import Manifest
 from schemas.settings import Settings, without_labels
 from tests.palm_data.remote.proxy import Proxy, some
-from tests.palm_data.store.tiny import Tiny, add_subject, tiny_workspace
 
 
 @pytest.fixture(scope="module")
@@ -211,8 +211,8 @@ def test_whose_claim_was_taken_over_publishes_nothing(tiny: Tiny, url: str, monk
 
     upload = remote_release._upload
 
-    def slow(place, plan, contents, table, progress) -> None:  # type: ignore[no-untyped-def]
-        upload(place, plan, contents, table, progress)
+    def slow(place, plan, entries, claim, progress) -> None:  # type: ignore[no-untyped-def]
+        upload(place, plan, entries, claim, progress)
         found = place.get(".claims/0.1.0.json")
         place.put_replacing(".claims/0.1.0.json", b'{"merkle_root": "2"}', found.tag)
 
@@ -261,3 +261,26 @@ def test_damage_in_a_store_is_named(tiny: Tiny, url: str, damage: str) -> None:
     files = place.files("0.1.0")
     assert [problem.path for problem in verify_release(files).problems] == [path]
     assert verify_release(files, deep=False).passed == (damage == "edit")
+
+
+def test_whose_claim_was_taken_over_in_the_middle_stops_writing(
+    tiny: Tiny, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from palm_data.store import remote_release
+
+    monkeypatch.setattr(remote_release, "_LOOK_S", 0)
+    monkeypatch.setattr(remote_release, "_UPLOADS", 1)
+    upload_entry, written = remote_release._upload_entry, []
+
+    def slow(place, files, entry, **others) -> None:  # type: ignore[no-untyped-def]
+        upload_entry(place, files, entry, **others)
+        written.append(entry.row.path)
+        if len(written) == 5:
+            found = place.get(".claims/0.1.0.json")
+            place.put_replacing(".claims/0.1.0.json", b'{"merkle_root": "2"}', found.tag)
+
+    monkeypatch.setattr(remote_release, "_upload_entry", slow)
+    with pytest.raises(ConflictError, match=r"found it taken over"):
+        publish(tiny, url)
+    assert len(written) == 5
+    assert left(url) == {".claims/0.1.0.json"}
