@@ -4,12 +4,17 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.column import DEG, FULL_IMAGE, M2, ONE, PX, WORLD, M
 from schemas.hand import JOINT_NAMES
 from schemas.ids import CameraId, Sha256, SubjectId
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
-_Joint = Annotated[int, Field(ge=0, lt=len(JOINT_NAMES), description="Row in MANO's order, then tips thumb → pinky.")]
-_Covariance = Annotated[float | None, Field(description="Entry of the position's covariance, m²; null = missing.")]
+_Joint = Annotated[
+    int, ONE, Field(ge=0, lt=len(JOINT_NAMES), description="Row in MANO's order, then tips thumb → pinky.")
+]
+_Covariance = Annotated[
+    float | None, M2, WORLD, Field(description="Entry of the position's covariance; null = missing.")
+]
 
 
 class Keypoint2DRow(BaseModel):
@@ -18,12 +23,12 @@ class Keypoint2DRow(BaseModel):
     model_config = _FROZEN
 
     subject_id: SubjectId
-    frame: Annotated[int, Field(ge=1, description="Position in the subject's sequence, from 1.")]
+    frame: Annotated[int, ONE, Field(ge=1, description="Position in the subject's sequence, from 1.")]
     camera_id: CameraId
     joint: _Joint
-    x_px: Annotated[float, Field(description="Undistorted image, stored orientation, integers at pixel corners, px.")]
-    y_px: Annotated[float, Field(description="Undistorted image, stored orientation, integers at pixel corners, px.")]
-    confidence: Annotated[float, Field(ge=0, le=1, description="Share of the heatmap's mass about its peak.")]
+    x_px: Annotated[float, PX, FULL_IMAGE, Field(description="Where the joint is, from the left.")]
+    y_px: Annotated[float, PX, FULL_IMAGE, Field(description="Where the joint is, from the top.")]
+    confidence: Annotated[float, ONE, Field(ge=0, le=1, description="Share of the heatmap's mass about its peak.")]
 
 
 class Keypoint3DRow(BaseModel):
@@ -32,11 +37,11 @@ class Keypoint3DRow(BaseModel):
     model_config = _FROZEN
 
     subject_id: SubjectId
-    frame: Annotated[int, Field(ge=1, description="Position in the subject's sequence, from 1.")]
+    frame: Annotated[int, ONE, Field(ge=1, description="Position in the subject's sequence, from 1.")]
     joint: _Joint
-    x: Annotated[float | None, Field(description="World, metres; null = missing.")]
-    y: Annotated[float | None, Field(description="World, metres; null = missing.")]
-    z: Annotated[float | None, Field(description="World, metres; null = missing.")]
+    x: Annotated[float | None, M, WORLD, Field(description="Position; null = missing.")]
+    y: Annotated[float | None, M, WORLD, Field(description="Position; null = missing.")]
+    z: Annotated[float | None, M, WORLD, Field(description="Position; null = missing.")]
     cov_xx: _Covariance
     cov_xy: _Covariance
     cov_xz: _Covariance
@@ -44,10 +49,15 @@ class Keypoint3DRow(BaseModel):
     cov_yz: _Covariance
     cov_zz: _Covariance
     reprojection_px: Annotated[
-        float | None, Field(ge=0, description="Root mean square over the views used, px; null = missing.")
+        float | None,
+        PX,
+        Field(
+            ge=0,
+            description="Reprojection error at the full tier, root mean square over the views used; null = missing.",
+        ),
     ]
-    views: Annotated[int, Field(ge=0, description="Views that agree; 0 = missing.")]
-    ray_angle_deg: Annotated[float, Field(ge=0, description="Largest angle between two of the rays, degrees.")]
+    views: Annotated[int, ONE, Field(ge=0, description="Views that agree; 0 = missing.")]
+    ray_angle_deg: Annotated[float, DEG, Field(ge=0, description="Largest angle between two of the rays.")]
 
 
 class DetectorCard(BaseModel):

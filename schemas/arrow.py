@@ -1,4 +1,4 @@
-"""Arrow schemas derived from the row models: same columns, same order, units in the field metadata."""
+"""Arrow schemas derived from the row models: same columns, same order; description, unit and frame in the field metadata."""
 
 import types
 import typing
@@ -8,6 +8,8 @@ from enum import StrEnum
 import pyarrow as pa
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+
+from schemas.column import Frame, Unit
 
 Row = typing.TypeVar("Row", bound=BaseModel)
 
@@ -40,8 +42,9 @@ def _arrow_type(annotation: object) -> tuple[pa.DataType, bool]:
 
 def _arrow_field(name: str, info: FieldInfo) -> pa.Field:
     data_type, nullable = _arrow_type(info.annotation)
-    metadata = {"description": info.description} if info.description else None
-    return pa.field(name, data_type, nullable=nullable, metadata=metadata)
+    metadata = {"description": info.description} if info.description else {}
+    metadata |= {type(one).__name__.lower(): one.name for one in info.metadata if isinstance(one, Unit | Frame)}
+    return pa.field(name, data_type, nullable=nullable, metadata=metadata or None)
 
 
 def arrow_schema(model: type[BaseModel]) -> pa.Schema:

@@ -8,16 +8,39 @@ imported InterHand2.6M keep their six digits: `IH_400262`.
 import re
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from schemas.errors import BadInputError
 
-SubjectId = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}$")]
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$", max_length=64)]
-CameraId = Annotated[str, StringConstraints(pattern=r"^(MCU_[0-9]{2}(_[AB])?|IH_[0-9]{6})$")]
-CalibrationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-VersionId = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$")]
+SubjectId = Annotated[
+    str, StringConstraints(pattern=r"^[0-9]{4}$"), Field(description="Number of a person: four digits, as text.")
+]
+Slug = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$", max_length=64),
+    Field(description="Name of a gesture: small letters, digits, underscores."),
+]
+CameraId = Annotated[
+    str,
+    StringConstraints(pattern=r"^(MCU_[0-9]{2}(_[AB])?|IH_[0-9]{6})$"),
+    Field(
+        description="Name of a camera: MCU_NN for the colour one of pod NN, MCU_NN_A and MCU_NN_B for its mono ones; "
+        "IH_NNNNNN for one of InterHand2.6M."
+    ),
+]
+CalibrationId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
+    Field(description="Name of the calibration of the rig."),
+]
+Sha256 = Annotated[
+    str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Field(description="SHA-256 of the content, hexadecimal.")
+]
+VersionId = Annotated[
+    str,
+    StringConstraints(pattern=r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$"),
+    Field(description="MAJOR.MINOR.PATCH."),
+]
 
 _RAW_CAMERA = re.compile(r"([0-9]{2})_([ABC])")
 _CAMERA = re.compile(r"MCU_([0-9]{2})(?:_([AB]))?")

@@ -15,6 +15,7 @@ from schemas.camera import PixelOrigin
 from schemas.errors import SettingsError
 from schemas.publisher import PublisherTexts
 from schemas.registration import RegistrationSettings
+from schemas.tier import FULL, Tier, in_order
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,6 +63,12 @@ def _odd(side: int) -> int:
     if side % 2 == 0:
         raise ValueError("expected an odd number, so that a square has a middle")
     return side
+
+
+def _with_full(tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
+    if FULL not in tiers:
+        raise ValueError("expected full among the tiers: the others are made beside it")
+    return in_order(tiers)
 
 
 class TrainingMaskSettings(BaseModel):
@@ -157,6 +164,14 @@ class ShardSettings(BaseModel):
     model_config = _FROZEN
 
     tile_px: Annotated[int, Field(gt=0, description="Side of an inner chunk, px.")] = 256
+    tiers: Annotated[
+        tuple[Tier, ...],
+        AfterValidator(_with_full),
+        Field(description="Resolutions of images and maps; the full one is always among them."),
+    ] = ("full", "half")
+    mono: Annotated[bool, Field(description="Whether the mono cameras' images are part, beside the colour ones.")] = (
+        False
+    )
     background: Annotated[
         Literal["keep", "zero"], Field(description="Keep the pixels outside the scan mask, or zero them.")
     ] = "keep"

@@ -107,6 +107,11 @@ def colour_cameras(cameras: Sequence[Camera]) -> tuple[Camera, ...]:
     return tuple(sorted((c for c in cameras if is_colour_camera(c.camera_id)), key=lambda camera: camera.camera_id))
 
 
+def mono_cameras(cameras: Sequence[Camera]) -> tuple[Camera, ...]:
+    """The mono cameras, sorted by id: the views of a subject's mono arrays."""
+    return tuple(sorted((c for c in cameras if not is_colour_camera(c.camera_id)), key=lambda camera: camera.camera_id))
+
+
 def _read_camera(path: Path, calibration_id: CalibrationId, settings: Settings) -> Camera:
     tsai = read_tka(path)
     if tsai.raw_name != path.stem:

@@ -38,7 +38,7 @@ def read_header(content: bytes, source: Path) -> ImageHeader:
     Raises:
         BadInputError: if the file is none of those, is damaged, or is cut short.
     """
-    readers = ((_PNG, _png), (b"\xff\xd8\xff", _jpeg), (b"BM", _bmp), (b"II*\0", _tiff), (b"MM\0*", _tiff))
+    readers = ((_PNG, png_header), (b"\xff\xd8\xff", _jpeg), (b"BM", _bmp), (b"II*\0", _tiff), (b"MM\0*", _tiff))
     for magic, reader in readers:
         if content.startswith(magic):
             try:
@@ -55,7 +55,16 @@ def _bad(source: Path, field: str, expected: str, found: object) -> BadInputErro
     return BadInputError(source, field=field, expected=expected, found=found, hint="Copy the file from the rig again.")
 
 
-def _png(content: bytes, source: Path) -> ImageHeader:
+def png_header(content: bytes, source: Path, *, colours: tuple[int, ...] = (0, 2)) -> ImageHeader:
+    """The header of a whole PNG with 8 bits a channel, every chunk's checksum verified.
+
+    Args:
+        colours: PNG's colour types that will do: grey (0), RGB (2), palette (3), grey with alpha (4), RGBA (6).
+
+    Raises:
+        BadInputError: if it is damaged, or of another kind.
+        struct.error, IndexError: if it is cut short.
+    """
     position = len(_PNG)
     kinds: list[bytes] = []
     while not kinds or kinds[-1] != b"IEND":
@@ -69,9 +78,11 @@ def _png(content: bytes, source: Path) -> ImageHeader:
     if kinds[0] != b"IHDR" or b"IDAT" not in kinds:
         raise _bad(source, "chunks", "IHDR first, then IDAT", b" ".join(kinds[:8]))
     width, height, depth, colour = struct.unpack_from(">IIBB", content, len(_PNG) + 8)
-    if depth != 8 or colour not in (0, 2):
-        raise _bad(source, "IHDR", "8 bits, grey (0) or RGB (2)", f"{depth} bits, colour type {colour}")
-    return ImageHeader("png", width, height, grey=colour == 0)
+    if depth != 8 or colour not in colours:
+        names = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
+        expected = " or ".join(f"{names[one]} ({one})" for one in colours)
+        raise _bad(source, "IHDR", f"8 bits, {expected}", f"{depth} bits, colour type {colour}")
+    return ImageHeader("png", width, height, grey=colour in (0, 4))
 
 
 def _jpeg(content: bytes, source: Path) -> ImageHeader:

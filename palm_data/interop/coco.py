@@ -1,7 +1,7 @@
-"""A release as COCO keypoints: images as PNGs, and one JSON file of the joints that were detected in them.
+"""A release as COCO keypoints: images as PNGs, and JSON files of the joints that were detected in them.
 
 <out>/images/<subject>/<frame>_<camera>.png      undistorted, pixels only
-<out>/annotations/keypoints.json
+<out>/annotations/keypoints_<split>.json         one file for each split that has captures
 <out>/palm_export.request.json                   which release, with what settings
 
 COCO's pixel centres are at whole numbers, ours at +0.5: keypoints move by half a pixel. Its boxes count from the outer
@@ -11,6 +11,7 @@ corner of the first pixel, as ours do, and stay.
 import json
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ def skeleton() -> list[list[int]]:
     for finger in ("thumb", "index", "middle", "ring", "pinky"):
         chain = ["wrist", *(f"{finger}{part}" for part in (1, 2, 3)), f"{finger}_tip"]
         places = [JOINT_NAMES.index(name) + 1 for name in chain]
-        bones += [[start, end] for start, end in zip(places[:-1], places[1:], strict=True)]
+        bones += [[start, end] for start, end in pairwise(places)]
     return bones
 
 
@@ -123,6 +124,7 @@ def _request(release: Release, visible_from: float) -> Request:
         "release": release.version,
         "merkle_root": release.manifest.merkle_root,
         "captures": [f"{sample.subject_id}/{sample.frame}" for sample in release],
+        "views": list(release.views or ()),
         "visible_from": visible_from,
     }
 
@@ -175,32 +177,48 @@ def _annotation(view: View, visible_from: float) -> dict[str, object] | None:
 
 
 def _join(release: Release, folder: Path) -> None:
-    """All parts as one file, numbered from 1 in the order of the captures and views."""
-    images: list[dict[str, object]] = []
-    annotations: list[dict[str, object]] = []
-    for sample in release:
-        for entry in json.loads(_part(folder, sample).read_bytes()):
-            images.append({"id": len(images) + 1, **entry["image"]})
-            if entry["annotation"] is not None:
-                annotations.append({"id": len(annotations) + 1, "image_id": len(images), **entry["annotation"]})
-    category = {"id": _HAND, "name": "hand", "supercategory": "person"}
-    document = {
-        "info": {"description": f"PALM release {release.version}", "version": release.version},
-        "licenses": [],
-        "images": images,
-        "annotations": annotations,
-        "categories": [{**category, "keypoints": list(JOINT_NAMES), "skeleton": skeleton()}],
-    }
-    write_bytes(folder / ANNOTATIONS_FILE, json.dumps(document).encode())
+    """The parts of each split as one file; ids count from 1 through all of them, so that files may be put together."""
+    images = hands = 0
+    for split in release.manifest.splits:
+        theirs = release.filtered(split=split)
+        if not len(theirs):
+            continue
+        listed: list[dict[str, object]] = []
+        annotations: list[dict[str, object]] = []
+        for sample in theirs:
+            for entry in json.loads(_part(folder, sample).read_bytes()):
+                images += 1
+                listed.append({"id": images, **entry["image"]})
+                if entry["annotation"] is not None:
+                    hands += 1
+                    annotations.append({"id": hands, "image_id": images, **entry["annotation"]})
+        document = {**_headings(release), "images": listed, "annotations": annotations}
+        write_bytes(folder / ANNOTATIONS / f"keypoints_{split}.json", json.dumps(document).encode())
     shutil.rmtree(folder / _PARTS)
 
 
+def _headings(release: Release) -> dict[str, object]:
+    category = {"id": _HAND, "name": "hand", "supercategory": "person"}
+    return {
+        "info": {
+            "description": f"PALM release {release.version}",
+            "version": release.version,
+            "year": release.manifest.created.year,
+        },
+        "licenses": [],
+        "categories": [{**category, "keypoints": list(JOINT_NAMES), "skeleton": skeleton()}],
+    }
+
+
 def _counts(folder: Path) -> CocoCounts:
-    path = folder / ANNOTATIONS_FILE
-    try:
-        document = json.loads(path.read_bytes())
-        return CocoCounts(images=len(document["images"]), hands=len(document["annotations"]))
-    except (OSError, ValueError, KeyError) as error:
-        raise IntegrityError(
-            f"{path}: expected the annotations of an export, found {error!r}. Export again."
-        ) from error
+    images = hands = 0
+    for path in sorted((folder / ANNOTATIONS).glob("keypoints_*.json")):
+        try:
+            document = json.loads(path.read_bytes())
+            images += len(document["images"])
+            hands += len(document["annotations"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise IntegrityError(
+                f"{path}: expected the annotations of an export, found {error!r}. Export again."
+            ) from error
+    return CocoCounts(images=images, hands=hands)

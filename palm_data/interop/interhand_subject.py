@@ -22,7 +22,7 @@ from numpy import ndarray
 from palm_data.capture.images import decode_image, max_image_bytes
 from palm_data.capture.raw_files import read_bounded
 from palm_data.interop.interhand_source import Frame, Picture, Source, camera_name
-from palm_data.store.arrays import create_group, create_image_array, write_frame
+from palm_data.store.arrays import create_group, create_tier_array, write_frame
 from palm_data.store.atomic import write_bytes
 from palm_data.store.shard import SHARD
 from palm_data.store.tables import write_rows
@@ -33,6 +33,7 @@ from schemas.errors import BadInputError
 from schemas.hand import JOINT_NAMES, HandRow
 from schemas.release import CameraRow, CaptureRow, ImageRow
 from schemas.settings import Settings
+from schemas.tier import FULL
 
 STAGE = "interhand_import"
 CODE_VERSION = "1"
@@ -108,7 +109,7 @@ def _build(folder: Path, work: _Work, settings: Settings) -> None:
     )
     size = (source.cameras[0].height, source.cameras[0].width, 3)
     shape = (len(source.frames), len(source.cameras), *size)
-    array = create_image_array(group, "rgb/full", shape, np.uint8, tile_px=settings.shard.tile_px)
+    array = create_tier_array(group, "rgb", FULL, shape[:4], tile_px=settings.shard.tile_px)
     images: list[ImageRow] = []
     for row in range(shape[0]):
         pixels = np.zeros(shape[1:], np.uint8)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from palm_data.interop.official_rows import GESTURE
 from palm_data.interop.official_sidecar import Sidecar
-from palm_data.interop.official_subject import GESTURE, STAGE, recorded_settings
-from palm_data.store.contents import Entry, ReleaseContents, array_entries, document, terms
+from palm_data.interop.official_subject import STAGE, recorded_settings
+from palm_data.store.contents import Entry, ReleaseContents, array_entries, document, left_out_bytes, terms
 from palm_data.store.label_tables import CONVENTION_FILE, convention_bytes, with_convention
-from palm_data.store.plan import ReleasePlan
+from palm_data.store.plan import LeftOut
 from palm_data.store.shard import SHARD
 from palm_data.store.splits import assign_splits
 from palm_data.store.tables import concatenated, rows_bytes, table_bytes
@@ -18,7 +19,7 @@ from palm_data.store.workspace import Workspace
 from schemas.annotation import Keypoint2DRow, Keypoint3DRow
 from schemas.arrow import table_to_rows
 from schemas.hand import JOINT_NAMES, HandConvention, HandRow
-from schemas.ids import SubjectId
+from schemas.ids import SubjectId, VersionId
 from schemas.quality import QualityRow
 from schemas.release import SCHEMA_VERSION, CameraRow, CaptureRow, GestureRow, ImageRow, SplitRow, SubjectRow
 from schemas.settings import Settings
@@ -48,7 +49,9 @@ _NO_FIT = (
 class Imported:
     """What is known beside the subjects' own files."""
 
+    version: VersionId
     subject_ids: Sequence[SubjectId]
+    left_out: Sequence[LeftOut]
     convention: HandConvention
     errors: Mapping[tuple[SubjectId, int], float]
     """The official errors, by subject and file number."""
@@ -56,9 +59,7 @@ class Imported:
     sidecar: Sidecar
 
 
-def gather_imported(
-    plan: ReleasePlan, imported: Imported, workspace: Workspace, settings: Settings
-) -> ReleaseContents:  # fmt: skip
+def gather_imported(imported: Imported, workspace: Workspace, settings: Settings) -> ReleaseContents:
     """All files of the version.
 
     Raises:
@@ -73,7 +74,7 @@ def gather_imported(
     rows = table_to_rows(CaptureRow, captures)
     people = [_person(one, rows, imported.sidecar) for one in imported.subject_ids]
     known_splits = [row for one in imported.subject_ids for row in imported.sidecar.rows("splits", SplitRow, one)]
-    splits = assign_splits(people, {row.subject_id: row for row in known_splits}, plan.version)
+    splits = assign_splits(people, {row.subject_id: row for row in known_splits}, imported.version)
     quality = _quality(rows, table_to_rows(HandRow, hands), imported)
     tables = {
         "subjects": rows_bytes(SubjectRow, people),
@@ -89,16 +90,16 @@ def gather_imported(
     }
     counts = {
         "subjects": len(people), "captures": len(rows), "images": sum(images["present"].to_pylist()),
-        "subjects_left_out": len(plan.left_out), "captures_quarantined": 0, "hands": hands.num_rows,
+        "subjects_left_out": len(imported.left_out), "captures_quarantined": 0, "hands": hands.num_rows,
         "captures_ok": sum(row.quality_ok for row in quality),
     }  # fmt: skip
-    left_out = {"subjects": [one.model_dump(mode="json") for one in plan.left_out], "quarantined": []}
+    left_out = [one.model_dump(mode="json") for one in imported.left_out]
     entries = [
         *(document(f"tables/{name}.parquet", content, "table") for name, content in tables.items()),
         document(f"tables/{CONVENTION_FILE}", convention_bytes(imported.convention), "metadata"),
-        document("README.md", _readme(plan, counts, splits).encode(), "document"),
+        document("README.md", _readme(imported.version, counts, splits).encode(), "document"),
         document("LICENSE", _LICENSE.encode() if settings.release.terms is None else terms(settings), "document"),
-        document("report/left_out.json", _json(left_out), "document"),
+        document("report/left_out.json", left_out_bytes(left_out, [], withdrawn=0), "document"),
         document(REPORT_FILE, _json(_report(imported)), "document"),
         *(entry for one, record in records.items() for entry in array_entries(SHARD, record, folders[one])),
     ]
@@ -200,16 +201,16 @@ def _json(content: object) -> bytes:
     return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-def _readme(plan: ReleasePlan, counts: Mapping[str, int], splits: Sequence[SplitRow]) -> str:
+def _readme(version: VersionId, counts: Mapping[str, int], splits: Sequence[SplitRow]) -> str:
     sizes = ", ".join(f"{name} {sum(row.split == name for row in splits)}" for name in ("train", "val", "test"))
-    return f"""# PALM release {plan.version}, imported
+    return f"""# PALM release {version}, imported
 
 Multi-view captures of right hands from an official PALM release, in this project's format: {counts["subjects"]} subjects
 ({sizes}), {counts["captures"]} captures, {counts["images"]} images. Schema {SCHEMA_VERSION}.
 
 ```python
 import palm_data
-release = palm_data.open_release("<the folder that holds this one>", version="{plan.version}")
+release = palm_data.open_release("<the folder that holds this one>", version="{version}")
 sample = release[0]                      # .rgb .mask .normal .cameras .hand
 ```
 

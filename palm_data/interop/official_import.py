@@ -18,8 +18,8 @@ from palm_data.interop.official_sidecar import Sidecar
 from palm_data.interop.official_source import OfficialSource, SubjectSource, find_official
 from palm_data.interop.official_subject import MET_FILE, STAGE, import_subject
 from palm_data.interop.pickled import read_object_npy
-from palm_data.store.plan import LeftOut, ReleasePlan
-from palm_data.store.release import publish_contents
+from palm_data.store.plan import LeftOut
+from palm_data.store.release import Publication, publish_contents
 from palm_data.store.workspace import Workspace
 from schemas.errors import BadInputError, IntegrityError, StoreError
 from schemas.hand import HandConvention
@@ -67,9 +67,10 @@ def import_official(
     sidecar = Sidecar(source.root)
     convention = _convention(sidecar, settings)
     checksums = None if source.checksums is None else Checksums(source.checksums)
-    met, left_out, taken = list(source.met), list[LeftOut](), list[SubjectId]()
+    reader = _Reader(sidecar, checksums, workspace, settings, list(source.met))
+    left_out, taken = list[LeftOut](), list[SubjectId]()
     for done, one in enumerate(source.subjects, start=1):
-        problem = _taken(one, checksums, sidecar, workspace, settings, met)
+        problem = reader.read(one)
         if problem is None:
             taken.append(one.subject_id)
         else:
@@ -80,40 +81,41 @@ def import_official(
     if not taken:
         reasons = "; ".join(f"{one.subject_id}: {one.reasons[0]}" for one in left_out[:3])
         raise StoreError(f"{path}: expected a subject that can be imported, found none ({reasons}).")
-    plan = ReleasePlan(
-        version=version, parent=None, parent_splits=(), included=(), left_out=tuple(left_out), withdrawn=()
-    )  # fmt: skip
-    imported = Imported(taken, convention, _errors(source, met), tuple(met), sidecar)
-    contents = gather_imported(plan, imported, workspace, settings)
-    return OfficialImport(
-        publish_contents(plan, contents, settings.releases),
-        tuple(left_out),
-        tuple(met),
-    )
+    errors = _errors(source, reader.met)
+    imported = Imported(version, taken, tuple(left_out), convention, errors, tuple(reader.met), sidecar)
+    contents = gather_imported(imported, workspace, settings)
+    publication = Publication(version=version, parent=None)
+    manifest = publish_contents(publication, contents, settings.releases)
+    return OfficialImport(manifest, tuple(left_out), tuple(reader.met))
 
 
-def _taken(
-    source: SubjectSource,
-    checksums: Checksums | None,
-    sidecar: Sidecar,
-    workspace: Workspace,
-    settings: Settings,
-    met: list[str],
-) -> str | None:  # fmt: skip
-    """Why the subject could not be read into the workspace; None if it was."""
-    subject_id = source.subject_id
-    try:
-        for place in (source.place, source.meshes):
-            if place is not None and place.is_file() and (checksums is None or not checksums.check(place)):
-                met.append(f"{subject_id}: {place.name}: no checksum of it is known")
-        import_subject(source, sidecar, workspace, settings)
-    except BadInputError as error:
-        return f"{error.field}: expected {error.expected}, found {error.found}"
-    except IntegrityError as error:
-        return str(error).replace(f"{source.place.parent}/", "")
-    notes: Sequence[str] = json.loads((workspace.output(STAGE, subject_id) / MET_FILE).read_bytes())
-    met += [f"{subject_id}: {note}" for note in notes]
-    return None
+@dataclass(frozen=True)
+class _Reader:
+    """Reads subjects into the workspace."""
+
+    sidecar: Sidecar
+    checksums: Checksums | None
+    workspace: Workspace
+    settings: Settings
+    met: list[str]
+
+    def read(self, source: SubjectSource) -> str | None:
+        """Why the subject could not be read; None if it was."""
+        try:
+            for place in (source.place, source.meshes):
+                if place is not None and place.is_file() and not self._known(place):
+                    self.met.append(f"{source.subject_id}: {place.name}: no checksum of it is known")
+            import_subject(source, self.sidecar, self.workspace, self.settings)
+        except BadInputError as error:
+            return f"{error.field}: expected {error.expected}, found {error.found}"
+        except IntegrityError as error:
+            return str(error).replace(f"{source.place.parent}/", "")
+        notes: Sequence[str] = json.loads((self.workspace.output(STAGE, source.subject_id) / MET_FILE).read_bytes())
+        self.met.extend(f"{source.subject_id}: {note}" for note in notes)
+        return None
+
+    def _known(self, place: Path) -> bool:
+        return self.checksums is not None and self.checksums.check(place)
 
 
 def _convention(sidecar: Sidecar, settings: Settings) -> HandConvention:

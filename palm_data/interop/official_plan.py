@@ -60,12 +60,13 @@ def official_cameras(release: Release, subject_id: SubjectId, longest: int | Non
     Raises:
         StoreError: if one is missing, or their images differ in size.
     """
-    cameras = {camera.camera_id: camera for camera in release.cameras(subject_id)}
+    shown = release.views
+    cameras = {one.camera_id: one for one in release.cameras(subject_id) if shown is None or one.camera_id in shown}
     missing = [one for one in CAMERA_IDS if one not in cameras]
     if missing:
         raise StoreError(
             f"subject {subject_id}: cameras: expected {CAMERA_IDS[0]} to {CAMERA_IDS[-1]}, found none of "
-            f"{', '.join(missing)}. The official code chooses among these seven: leave the subject out with --subjects."
+            f"{', '.join(missing)}. The official code chooses among these seven: leave the subject out with --subjects, or open the release with all views."
         )
     chosen = tuple(cameras[one] for one in CAMERA_IDS)
     sizes = sorted({(camera.width, camera.height) for camera in chosen})

@@ -40,71 +40,76 @@ class ScanFile:
     faces: int
 
 
-def write_meshes(
-    group: zarr.Group,
-    source: SubjectSource,
-    cameras: Sequence[Camera],
-    numbers: Sequence[int],
-    scratch: Path,
-    settings: Settings,
-    met: list[str],
-) -> Mapping[int, ScanFile]:  # fmt: skip
-    """Write the scans of the captures into the subject's group; file number → what was written, nothing if not all are there.
+@dataclass(frozen=True)
+class Meshes:
+    """The scans that lie beside a subject."""
 
-    Args:
-        scratch: where an archive of scans may be unpacked for the while.
-        met: what was set aside is noted here.
-    """
-    if source.meshes is None:
-        met.append("meshes: none beside the subject: its captures have no scan")
-        return {}
-    try:
-        with _unpacked(source.meshes, scratch) as folder:
-            records = _records(folder, source, cameras, numbers, settings, met)
-            if len(records) < len(numbers):
-                met.append(f"meshes: usable scans of {len(records)} of {len(numbers)} captures: none was imported")
-                return {}
-            sizes = write_scans(group, records, folder, settings)
-    except BadInputError as error:
-        met.append(f"meshes: {error.field}: expected {error.expected}, found {error.found}: no scan was imported")
-        return {}
-    return {
-        number: ScanFile(record.scan.mesh.path, record.scan.mesh.sha256, size.vertices, size.faces)
-        for number, record, size in zip(numbers, records, sizes, strict=True)
-    }
+    source: SubjectSource
+    cameras: Sequence[Camera]
+    numbers: Sequence[int]
+    """The captures' file numbers."""
+    settings: Settings
+    met: list[str]
+    """What was set aside is noted here."""
 
+    def write(self, group: zarr.Group, scratch: Path) -> Mapping[int, ScanFile]:
+        """Write the captures' scans into the subject's group; file number → what was written, nothing if not all are there.
 
-def _records(
-    folder: Path,
-    source: SubjectSource,
-    cameras: Sequence[Camera],
-    numbers: Sequence[int],
-    settings: Settings,
-    met: list[str],
-) -> list[CaptureRecord]:  # fmt: skip
-    files = LocalFiles(folder)
-    found: dict[int, str] = {}
-    for path in sorted(one for one in files.paths() if one.lower().endswith(SCAN_SUFFIXES)):
-        number = _number(path)
-        if number is None or number not in numbers or found.setdefault(number, path) != path:
-            met.append(f"meshes/{path}: not one of the captures', or a second one; not read")
-    records = []
-    for number in numbers:
-        if number not in found:
-            met.append(f"meshes: none for file {number:06d}")
-            continue
+        Args:
+            scratch: where an archive of scans may be unpacked for the while.
+        """
+        if self.source.meshes is None:
+            self.met.append("meshes: none beside the subject: its captures have no scan")
+            return {}
         try:
-            scan = _scan(folder, found[number], cameras, settings)
+            with _unpacked(self.source.meshes, scratch) as folder:
+                records = self._records(folder)
+                if len(records) < len(self.numbers):
+                    found = f"{len(records)} of {len(self.numbers)}"
+                    self.met.append(f"meshes: usable scans of {found} captures: none was imported")
+                    return {}
+                sizes = write_scans(group, records, folder, self.settings)
         except BadInputError as error:
-            met.append(f"meshes/{found[number]}: {error.field}: expected {error.expected}, found {error.found}")
-            continue
-        records.append(
-            CaptureRecord(
-                subject_id=source.subject_id, frame=number, gesture="unknown", raw_frame=number,
-                calibration_id=cameras[0].calibration_id, images=(), scan=scan,
+            self.met.append(
+                f"meshes: {error.field}: expected {error.expected}, found {error.found}: no scan was imported"
             )
-        )  # fmt: skip
-    return records
+            return {}
+        return {
+            number: ScanFile(record.scan.mesh.path, record.scan.mesh.sha256, size.vertices, size.faces)
+            for number, record, size in zip(self.numbers, records, sizes, strict=True)
+        }
+
+    def _records(self, folder: Path) -> list[CaptureRecord]:
+        found = self._files(folder)
+        records = []
+        for number in self.numbers:
+            if number not in found:
+                self.met.append(f"meshes: none for file {number:06d}")
+                continue
+            try:
+                scan = _scan(folder, found[number], self.cameras, self.settings)
+            except BadInputError as error:
+                self.met.append(
+                    f"meshes/{found[number]}: {error.field}: expected {error.expected}, found {error.found}"
+                )
+                continue
+            records.append(
+                CaptureRecord(
+                    subject_id=self.source.subject_id, frame=number, gesture="unknown", raw_frame=number,
+                    calibration_id=self.cameras[0].calibration_id, images=(), scan=scan,
+                )
+            )  # fmt: skip
+        return records
+
+    def _files(self, folder: Path) -> dict[int, str]:
+        """File number → scan."""
+        files = LocalFiles(folder)
+        found: dict[int, str] = {}
+        for path in sorted(one for one in files.paths() if one.lower().endswith(SCAN_SUFFIXES)):
+            number = _number(path)
+            if number is None or number not in self.numbers or found.setdefault(number, path) != path:
+                self.met.append(f"meshes/{path}: not one of the captures', or a second one; not read")
+        return found
 
 
 def _scan(folder: Path, path: str, cameras: Sequence[Camera], settings: Settings) -> ScanRecord:

@@ -4,7 +4,9 @@
 <out>/palm_tables/*.parquet      the release's tables, of the exported captures: people, gestures, splits, joints, quality, …
 """
 
+import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -98,6 +100,14 @@ class Sidecar:
         self.record = read_record(root) if (root / RECORD_FILE).is_file() else None
         self._root = root
         self._rows: dict[str, dict[SubjectId, list[Any]]] = {}
+
+    @cached_property
+    def digest(self) -> Sha256:
+        """SHA-256 of the record and the tables; of nothing, if there are none."""
+        found = sorted((self._root / TABLES).glob("*.parquet")) if self.record is not None else []
+        parts = [path.name + file_sha256(path) for path in found]
+        record = "" if self.record is None else self.record.model_dump_json()
+        return hashlib.sha256("\n".join([record, *parts]).encode()).hexdigest()
 
     def frame(self, subject_id: SubjectId, number: int) -> int:
         """The release's frame that a file number stands for; the number itself, if nothing says."""

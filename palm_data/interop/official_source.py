@@ -75,6 +75,8 @@ def find_official(path: Path) -> OfficialSource:
     inner = [path / name for name in _VERSIONS if (path / name).is_dir()]
     if (path / "PALM").is_dir():
         return find_official(path / "PALM")
+    if len(inner) == 1 and not (path / FOLDERS).is_dir():
+        return find_official(inner[0])
     if inner:
         names = " and ".join(one.name for one in inner)
         raise BadInputError(path, field="versions", expected=f"one version's folder, such as {inner[0]}", found=names)

@@ -59,9 +59,9 @@ def parse_object_npy(content: bytes, source: Path) -> object:
     """
     stream = io.BytesIO(content)
     try:
-        version = np.lib.format.read_magic(stream)
-        if version != (1, 0):
-            raise ValueError(f"format {version}")
+        major, minor = np.lib.format.read_magic(stream)
+        if (int(major), int(minor)) != (1, 0):
+            raise ValueError(f"format {major}.{minor}")
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     except (ValueError, EOFError, SyntaxError) as error:
         raise BadInputError(source, field="header", expected="a .npy file", found=error) from error
@@ -86,7 +86,7 @@ def _container(value: "str | Mapping[str, Plain] | Sequence[Plain]") -> bytes:
     return pickle.EMPTY_LIST + pickle.MARK + b"".join(map(_value, value)) + pickle.APPENDS
 
 
-def _number(value: float) -> bytes:
+def _number(value: object) -> bytes:
     if isinstance(value, float):
         return pickle.BINFLOAT + struct.pack(">d", value)
     if isinstance(value, int) and not isinstance(value, bool):

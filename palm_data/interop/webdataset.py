@@ -79,7 +79,7 @@ def export_webdataset(
             theirs = release.filtered(split=split)
             at = 0
             while at < len(theirs):
-                shard = _shard(theirs, at, split, folder, chosen, shard_bytes)
+                shard = _Writer(folder, chosen, shard_bytes).shard(theirs, at, split)
                 shards.append(shard)
                 at += shard["captures"]
                 done += shard["captures"]
@@ -119,40 +119,34 @@ def _request(release: Release, maps: tuple[str, ...], shard_bytes: int) -> Reque
     }
 
 
-def _shard(
-    release: Release, start: int, split: SplitName, folder: Path, maps: tuple[str, ...], shard_bytes: int
-) -> dict[str, Any]:
-    """Write a shard from a capture on, unless an earlier run has; what the index says of it."""
-    known = _known(folder, split, start)
-    if known is not None:
-        return known
-    number = len(list(folder.glob(f"{split}-*.tar.json")))
-    path = folder / f"{split}-{number:06d}.tar"
-    partial = folder / f".{path.name}.partial"
-    samples = captures = 0
-    with tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as archive:
-        while start + captures < len(release) and archive.offset < shard_bytes:
-            for key, members in _samples(release[start + captures], maps, labelled=release.labelled):
-                for name, content in members:
-                    _add(archive, f"{key}.{name}", content)
-                samples += 1
-            captures += 1
-    partial.rename(path)
-    entry = {
-        "path": path.name, "split": split, "start": start, "captures": captures, "samples": samples,
-        "bytes": path.stat().st_size, "sha256": file_sha256(path),
-    }  # fmt: skip
-    write_bytes(folder / f"{path.name}.json", json.dumps(entry).encode())
-    return entry
+class _Writer(NamedTuple):
+    folder: Path
+    maps: tuple[str, ...]
+    shard_bytes: int
 
-
-def _known(folder: Path, split: SplitName, start: int) -> dict[str, Any] | None:
-    """A shard that an earlier run finished."""
-    for path in folder.glob(f"{split}-*.tar.json"):
-        entry: dict[str, Any] = json.loads(path.read_bytes())
-        if entry["start"] == start and (folder / entry["path"]).stat().st_size == entry["bytes"]:
-            return entry
-    return None
+    def shard(self, release: Release, start: int, split: SplitName) -> dict[str, Any]:
+        """Write a shard from a capture on, unless an earlier run has; what the index says of it."""
+        entries = [json.loads(path.read_bytes()) for path in self.folder.glob(f"{split}-*.tar.json")]
+        for entry in entries:
+            if entry["start"] == start and (self.folder / entry["path"]).stat().st_size == entry["bytes"]:
+                return dict(entry)
+        path = self.folder / f"{split}-{len(entries):06d}.tar"
+        partial = self.folder / f".{path.name}.partial"
+        samples = captures = 0
+        with tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as archive:
+            while start + captures < len(release) and archive.offset < self.shard_bytes:
+                for key, members in _samples(release[start + captures], self.maps, labelled=release.labelled):
+                    for name, content in members:
+                        _add(archive, f"{key}.{name}", content)
+                    samples += 1
+                captures += 1
+        partial.rename(path)
+        entry = {
+            "path": path.name, "split": split, "start": start, "captures": captures, "samples": samples,
+            "bytes": path.stat().st_size, "sha256": file_sha256(path),
+        }  # fmt: skip
+        write_bytes(self.folder / f"{path.name}.json", json.dumps(entry).encode())
+        return entry
 
 
 def _samples(sample: Sample, maps: tuple[str, ...], *, labelled: bool) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:

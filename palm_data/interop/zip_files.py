@@ -87,7 +87,7 @@ class ZipFiles:
         return (path.removeprefix(self.prefix) for path in self._sizes if path.startswith(self.prefix))
 
     def sizes(self) -> dict[str, int | None]:
-        """Every file below the folder with its bytes."""
+        """Every file with its bytes."""
         return {path: self.size(path) for path in self.paths()}
 
     def _take(self, member: zipfile.ZipInfo) -> None:

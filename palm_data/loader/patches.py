@@ -11,6 +11,7 @@ from palm_data.loader.selection import selected_views
 from palm_data.loader.window import Window
 from schemas.errors import StoreError
 from schemas.ids import CameraId
+from schemas.tier import tier_length
 
 if TYPE_CHECKING:
     from palm_data.loader.release import Release
@@ -45,7 +46,9 @@ class Patches:
         if size < 1 or per_view < 1:
             raise StoreError(f"patches: expected size and per_view of at least 1, found {size} and {per_view}.")
         cameras_here = release.tables["cameras"]
-        smallest = min(cameras_here["width"].to_pylist() + cameras_here["height"].to_pylist())
+        smallest = tier_length(
+            min(cameras_here["width"].to_pylist() + cameras_here["height"].to_pylist()), release.tier
+        )
         if size > smallest:
             raise StoreError(f"patches: size: expected at most {smallest}, the side of an image, found {size}.")
         self._views = selected_views(release, cameras, seen=True, fitted=self._regions.labelled)

@@ -7,16 +7,17 @@ from palm_data.loader.tables import Tables
 from palm_data.loader.window import Window
 from palm_data.store.label_tables import LABEL_ARRAYS
 from schemas.errors import StoreError
+from schemas.tier import Tier
 
-TIER = "full"
 _NORMAL_STEPS = np.float32(32767.0)
 
 
 class Pixels:
-    """One capture's stored arrays, of all views or of one."""
+    """One capture's stored arrays at one tier, of all views or of one."""
 
-    def __init__(self, tables: Tables, shard: Shard, row: int) -> None:
+    def __init__(self, tables: Tables, shard: Shard, row: int, tier: Tier) -> None:
         self._tables, self._shard, self._row = tables, shard, row
+        self.tier = tier
 
     def values(self, name: str, view: int | None = None, window: Window | None = None) -> np.ndarray:
         """An array as a consumer sees it; of a window, only the tiles that it touches are read.
@@ -37,8 +38,10 @@ class Pixels:
     def _array(self, name: str) -> str:
         if name in LABEL_ARRAYS and not self._tables.labelled:
             raise self._tables.no_labels(name)
+        if name == "mono" and not self._tables.has_mono:
+            raise self._tables.no_mono(name)
         self._require(name)
-        return f"{name}/{TIER}"
+        return f"{name}/{self.tier}"
 
     def _decoded(self, name: str, stored: np.ndarray) -> np.ndarray:
         """Stored values as a consumer sees them: masks bool, depth in metres, normals of unit length."""
@@ -46,17 +49,17 @@ class Pixels:
             return stored * self.depth_unit
         if name == "normal":
             return stored / _NORMAL_STEPS
-        return stored if name == "rgb" else stored != 0
+        return stored if name in ("rgb", "mono") else stored != 0
 
     @property
     def depth_unit(self) -> np.float32:
         """Metres of one step of the stored depth."""
         self._require("depth")
-        return np.float32(self._shard.attributes(f"depth/{TIER}")["unit_mm"] / 1000.0)
+        return np.float32(self._shard.attributes(f"depth/{self.tier}")["unit_mm"] / 1000.0)
 
     def _require(self, name: str) -> None:
-        if not self._shard.has(f"{name}/{TIER}"):
+        if not self._shard.has(f"{name}/{self.tier}"):
             raise StoreError(
-                f"{self._tables.files.name}: {name}: expected an array of this name, found none in version "
+                f"{self._tables.files.name}: {name}: expected an array of this name at {self.tier} size, found none in version "
                 f"{self._tables.manifest.version}. What was imported from elsewhere holds what there was."
             )

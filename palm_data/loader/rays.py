@@ -69,14 +69,14 @@ class Rays:
         at = index // self._per_view
         sample = self.release[int(self._views.captures[at])]
         view = sample.every_view[self._views.views[at]]
-        x, y = self._regions.pixels(sample, view)
-        chosen = random.choice(len(x), self._count, replace=len(x) < self._count)
+        seen, box = self._regions.pixels(sample, view)
+        y, x = np.divmod(seen[random.choice(len(seen), self._count, replace=len(seen) < self._count)], box.width)
         return {
             "subject_id": sample.subject_id,
             "frame": sample.frame,
             "gesture": sample.gesture,
             "camera_id": view.camera_id,
-            **self._bundle(view, x[chosen], y[chosen]),
+            **self._bundle(view, x + box.x, y + box.y),
         }
 
     def _bundle(self, view: View, x: np.ndarray, y: np.ndarray) -> Arrays:
@@ -89,7 +89,8 @@ class Rays:
             "points_px": points_px.astype(np.float32),
         }
         for name in self._fields:
-            found[name] = view.at(name, x, y)
+            # The region's own mask was read to draw from it.
+            found[name] = np.ones(len(x), dtype=bool) if name == self._regions.name else view.at(name, x, y)
         if "normal" in found and self._normals == "world":
             found["normal"] = (found["normal"] @ rotation).astype(np.float32)
         if "depth" in found:

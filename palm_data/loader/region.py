@@ -67,12 +67,11 @@ class Regions:
                 self._boxes.popitem(last=False)
         return self._boxes[key]
 
-    def pixels(self, sample: Sample, view: View) -> tuple[np.ndarray, np.ndarray]:
-        """(n,) and (n,) int64: columns and rows of the region's pixels, row by row.
+    def pixels(self, sample: Sample, view: View) -> tuple[np.ndarray, Window]:
+        """(n,) int64: the region's pixels, counted row by row within its box; and the box.
 
         Raises:
             StoreError: if the region is empty in this view.
         """
         box = self.box(sample, view)
-        rows, columns = np.nonzero(getattr(view.window(*box), self.name))
-        return columns + box.x, rows + box.y
+        return np.flatnonzero(getattr(view.window(*box), self.name)), box

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from palm_data.camera.tier import camera_at
 from palm_data.loader.fields import FIELDS, PIXEL_FIELDS, checked_fields
 from palm_data.loader.location import version_files
 from palm_data.loader.sample import Sample
@@ -24,6 +25,7 @@ from schemas.errors import StoreError
 from schemas.hand import HandConvention
 from schemas.ids import CameraId, Sha256, SubjectId, VersionId
 from schemas.release import CaptureRow, ImageRow, Manifest, SplitName, SplitRow, SubjectRow
+from schemas.tier import FULL, Tier
 
 if TYPE_CHECKING:
     from palm_data.loader.torch_dataset import TorchDataset
@@ -42,6 +44,7 @@ def open_release(
     views: Collection[CameraId] | None = None,
     fields: Collection[str] | None = None,
     cache: Path | bool = True,
+    tier: Tier = FULL,
 ) -> "Release":
     """Open a published version: its tables now, verified; images, maps and scans when they are asked for.
 
@@ -58,10 +61,11 @@ def open_release(
         views: show only these cameras' views, in the order of the arrays.
         fields: what `torch()`, `patches()` and `rays()` give when they are not told (`docs/loader.md` lists the fields).
         cache: where to keep what is read of a remote version; True: as the settings `cache` say; False: nowhere.
+        tier: the resolution of images, maps, cameras and joints in images.
 
     Raises:
         ConsentError: if a subject is named who withdrew.
-        StoreError: if there is no such version, subject, split, column, camera or field, or a column of quality or a
+        StoreError: if there is no such version, subject, split, column, camera, field or tier, or a column of quality or a
             field of labels is named and the version has no labels.
         IntegrityError: if the manifest, the files table or a table is damaged.
     """
@@ -69,7 +73,7 @@ def open_release(
     shown = not_withdrawn(tables, subjects or ())
     choice = Choice(fields=None if fields is None else checked_fields(fields, FIELDS, tables))
     release = Release(tables, shown, choice)
-    return release.filtered(split=split, subjects=subjects, where=where, views=views)
+    return release.at_tier(tier).filtered(split=split, subjects=subjects, where=where, views=views)
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class Choice:
     """Cameras whose views are shown; None: all."""
     fields: tuple[str, ...] | None = None
     """What datasets give when they are not told; None: what each does by default."""
+    tier: Tier = FULL
+    """The resolution; one that the version has."""
 
 
 class Release(Sequence[Sample]):
@@ -95,7 +101,8 @@ class Release(Sequence[Sample]):
         return {**self.__dict__, "_shards": {}}
 
     def __repr__(self) -> str:
-        return f"Release({self.version}, {len(self)} captures of {len(self.subject_ids)} subjects)"
+        tier = "" if self.tier == FULL else f" at {self.tier} size"
+        return f"Release({self.version}, {len(self)} captures of {len(self.subject_ids)} subjects{tier})"
 
     def __len__(self) -> int:
         return len(self._selected)
@@ -206,10 +213,31 @@ class Release(Sequence[Sample]):
             selected = selected[self.tables.matching(where)[selected]]
         return Release(self.tables, selected, choice)
 
+    @property
+    def tier(self) -> Tier:
+        """The resolution of what is read from here."""
+        return self._choice.tier
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """The resolutions that the version has, the largest first."""
+        return self.tables.tiers
+
+    def at_tier(self, tier: Tier) -> "Release":
+        """The same captures at another resolution: images, maps, cameras and joints in images.
+
+        Raises:
+            StoreError: if the version has no such tier; names those it has.
+        """
+        if tier not in self.tiers:
+            raise StoreError(f"{self}: tier: expected one of {', '.join(self.tiers)}, found {tier!r}.")
+        return Release(self.tables, self._selected, replace(self._choice, tier=tier))
+
     def digest(self) -> Sha256:
-        """SHA-256 of which captures of which version these are."""
+        """SHA-256 of which captures of which version these are, and of the tier if it is not the full one."""
         rows = self._selected.astype("<i8").tobytes()
-        return hashlib.sha256(bytes.fromhex(self.manifest.merkle_root) + rows).hexdigest()
+        tier = b"" if self.tier == FULL else self.tier.encode()
+        return hashlib.sha256(bytes.fromhex(self.manifest.merkle_root) + rows + tier).hexdigest()
 
     def torch(
         self,
@@ -304,8 +332,21 @@ class Release(Sequence[Sample]):
         return self.tables.rows("splits", SplitRow, subject_id)[0].split
 
     def cameras(self, subject_id: SubjectId) -> tuple[Camera, ...]:
-        """The cameras of a subject's undistorted images, in the order of the views."""
-        return self.tables.cameras(subject_id)
+        """The cameras of a subject's undistorted images at this tier, in the order of the views."""
+        return tuple(camera_at(camera, self.tier) for camera in self.tables.cameras(subject_id))
+
+    @property
+    def has_mono(self) -> bool:
+        """Whether the version holds the mono cameras' images."""
+        return self.tables.has_mono
+
+    def mono_cameras(self, subject_id: SubjectId) -> tuple[Camera, ...]:
+        """The mono cameras of a subject's undistorted images at this tier, in the order of the arrays.
+
+        Raises:
+            StoreError: if the version has none.
+        """
+        return tuple(camera_at(camera, self.tier) for camera in self.tables.cameras(subject_id, "mono_cameras"))
 
     def images(self, subject_id: SubjectId, frame: int) -> tuple[ImageRow, ...]:
         """The rows of a capture's images, in the order of the views."""

@@ -1,20 +1,22 @@
 """Captures as a consumer sees them: typed, in metres, each array read when it is first asked for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from palm_data.loader.camera_view import CameraView, MonoView
 from palm_data.loader.labels import CaptureLabels, Hand, Keypoints
 from palm_data.loader.pixels import Pixels
 from palm_data.loader.shards import Shard
-from palm_data.loader.window import Window, windowed
+from palm_data.loader.window import Window
 from schemas.camera import Camera
 from schemas.errors import StoreError
 from schemas.ids import CameraId, Sha256, Slug, SubjectId
 from schemas.quality import QualityRow
-from schemas.release import CaptureRow, ImageRow, SplitName, SubjectRow
+from schemas.release import CaptureRow, SplitName, SubjectRow
 
 if TYPE_CHECKING:
     from palm_data.loader.release import Release
@@ -36,34 +38,8 @@ class Scan:
     """(h, w, 3) uint8, sRGB; None if the scan has none."""
 
 
-class View:
+class View(CameraView):
     """One camera's image, maps and detections in one capture. Only this view's tiles are read, each array once."""
-
-    def __init__(
-        self,
-        pixels: Pixels,
-        labels: CaptureLabels,
-        camera: Camera,
-        image: ImageRow,
-        window: Window | None = None,
-    ) -> None:
-        self._pixels, self._labels, self._image = pixels, labels, image
-        self._window = window
-        self.camera = camera
-        """The camera of the undistorted image, or of the window of it."""
-
-    def __repr__(self) -> str:
-        return f"View({self.camera_id}, {self.camera.width}×{self.camera.height}, present={self.present})"
-
-    @property
-    def camera_id(self) -> CameraId:
-        """The camera's name."""
-        return self.camera.camera_id
-
-    @property
-    def present(self) -> bool:
-        """Whether the rig delivered this image; if not, `rgb` is zero."""
-        return self._image.present
 
     @property
     def raw_sha256(self) -> Sha256 | None:
@@ -100,28 +76,6 @@ class View:
         """(height, width) bool: the scan near the fitted hand, and the hand's core; nowhere without a hand."""
         return self._values("training_mask")
 
-    @property
-    def keypoints_px(self) -> np.ndarray:
-        """(21, 2) float64: the joints as detected in this image, px, integers at pixel corners; NaN = not detected."""
-        points_px = self._labels.detections(self.camera_id)[0]
-        return points_px if self._window is None else points_px - self._window[:2]
-
-    @property
-    def keypoint_confidence(self) -> np.ndarray:
-        """(21,) float64: how sure each detection is, from 0 to 1; 0 = not detected."""
-        return self._labels.detections(self.camera_id)[1]
-
-    def window(self, x: int, y: int, width: int, height: int) -> "View":
-        """A part of this view as a view of its own: only the tiles it touches are read; camera and joints are moved.
-
-        Raises:
-            StoreError: if a part of it lies outside this view.
-        """
-        window = Window(x, y, width, height)
-        window.check_inside(self.camera.width, self.camera.height)
-        absolute = window if self._window is None else window.moved(self._window.x, self._window.y)
-        return View(self._pixels, self._labels, windowed(self.camera, window), self._image, absolute)
-
     def at(self, name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """The values of an array (`rgb`, `depth`, …) at pixels (columns x, rows y), of which only the tiles are read.
 
@@ -137,8 +91,8 @@ class View:
             x, y = x + self._window.x, y + self._window.y
         return self._pixels.at(name, self._image.view_index, x, y)
 
-    def _values(self, name: str) -> np.ndarray:
-        return self._pixels.values(name, self._image.view_index, self._window)
+
+AnyView = TypeVar("AnyView", View, MonoView)
 
 
 class Sample:
@@ -201,11 +155,7 @@ class Sample:
         Raises:
             StoreError: if the capture has no such camera; names those it has.
         """
-        for view in self.views:
-            if view.camera_id == camera_id:
-                return view
-        known = ", ".join(view.camera_id for view in self.views)
-        raise StoreError(f"{self}: expected one of {known}, found {camera_id!r}.")
+        return _named(self.views, camera_id, self)
 
     @cached_property
     def rgb(self) -> np.ndarray:
@@ -236,6 +186,32 @@ class Sample:
     def training_mask(self) -> np.ndarray:
         """(views, height, width) bool: the scan near the fitted hand, and the hand's core; nowhere without a hand."""
         return self._values("training_mask")
+
+    @cached_property
+    def mono(self) -> np.ndarray:
+        """(mono cameras, height, width) uint8, grey, undistorted; zero where an image is missing.
+
+        Raises:
+            StoreError: if the version has none, as for the two below.
+        """
+        return self._pixels.values("mono")
+
+    @cached_property
+    def mono_views(self) -> tuple[MonoView, ...]:
+        """Every mono camera's view, in the order of `mono`'s first axis."""
+        images = self._release.tables.mono_images(self.subject_id, self.frame)
+        cameras = self._release.mono_cameras(self.subject_id)
+        return tuple(
+            MonoView(self._pixels, self.labels, camera, image) for camera, image in zip(cameras, images, strict=True)
+        )
+
+    def mono_view(self, camera_id: CameraId) -> MonoView:
+        """The view of one mono camera.
+
+        Raises:
+            StoreError: if the capture has no such camera; names those it has.
+        """
+        return _named(self.mono_views, camera_id, self)
 
     @property
     def keypoints(self) -> Keypoints:
@@ -282,7 +258,7 @@ class Sample:
 
     @cached_property
     def _pixels(self) -> Pixels:
-        return Pixels(self._release.tables, self._shard, self.capture.array_index)
+        return Pixels(self._release.tables, self._shard, self.capture.array_index, self._release.tier)
 
     @property
     def _shard(self) -> Shard:
@@ -297,3 +273,11 @@ class Sample:
         at = self.capture.array_index
         ((height, width),) = self._shard.rows("scan/texture_sizes", at, at + 1).tolist()
         return self._shard.frame("scan/texture", at, 0)[:height, :width] if height else None
+
+
+def _named(views: Sequence[AnyView], camera_id: CameraId, sample: Sample) -> AnyView:
+    for view in views:
+        if view.camera_id == camera_id:
+            return view
+    known = ", ".join(view.camera_id for view in views)
+    raise StoreError(f"{sample}: expected one of {known}, found {camera_id!r}.")

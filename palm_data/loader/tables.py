@@ -26,7 +26,19 @@ from schemas.errors import IntegrityError, StoreError
 from schemas.hand import HandConvention
 from schemas.ids import Sha256, SubjectId
 from schemas.quality import QualityRow
-from schemas.release import CameraRow, CaptureRow, FileRow, GestureRow, ImageRow, Manifest, SplitRow, SubjectRow
+from schemas.release import (
+    MONO_MODELS,
+    CameraRow,
+    CaptureRow,
+    FileRow,
+    GestureRow,
+    ImageRow,
+    Manifest,
+    MonoImageRow,
+    SplitRow,
+    SubjectRow,
+)
+from schemas.tier import Tier, in_order
 
 Row = TypeVar("Row", bound=BaseModel)
 Where: TypeAlias = str | Mapping[str, object] | pc.Expression
@@ -40,7 +52,9 @@ MODELS: Mapping[str, type[BaseModel]] = {
     "splits": SplitRow,
 }
 """The tables that every version has."""
-_DERIVED = ("wide", "hand_convention")
+_OPTIONAL: Mapping[str, type[BaseModel]] = {**LABEL_MODELS, **MONO_MODELS}
+"""Those that some versions have, read when they are asked for."""
+_DERIVED = ("wide", "hand_convention", "tiers")
 _QUALITY_COLUMNS = tuple(name for name in QualityRow.model_fields if name not in ("subject_id", "frame"))
 
 
@@ -63,7 +77,7 @@ class Tables:
         self._tables = {name: self._read(name, model) for name, model in MODELS.items()}
         self._labels: dict[str, pa.Table] = {}
         self._bounds: dict[str, dict[SubjectId, tuple[int, int]]] = {}
-        self._cameras: dict[SubjectId, tuple[Camera, ...]] = {}
+        self._cameras: dict[tuple[str, SubjectId], tuple[Camera, ...]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel to other processes without what is derived, or read again when it is asked for."""
@@ -74,24 +88,43 @@ class Tables:
         """A table by its name, as released.
 
         Raises:
-            StoreError: if there is no such table, or it is one of labels and the version has none.
-            IntegrityError: if it is one of labels and is damaged.
+            StoreError: if there is no such table, or it is one of labels or mono cameras and the version has none.
+            IntegrityError: if it is one of those and is damaged.
         """
         if name in self._tables:
             return self._tables[name]
-        if name not in LABEL_MODELS:
-            known = ", ".join([*MODELS, *LABEL_MODELS])
+        if name not in _OPTIONAL:
+            known = ", ".join([*MODELS, *_OPTIONAL])
             raise StoreError(f"{self.files.name}: tables: expected one of {known}, found {name!r}.")
-        if not self.labelled:
+        if name in LABEL_MODELS and not self.labelled:
             raise self.no_labels(name)
+        if name in MONO_MODELS and not self.has_mono:
+            raise self.no_mono(name)
         if name not in self._labels:
-            self._labels[name] = self._read(name, LABEL_MODELS[name])
+            self._labels[name] = self._read(name, _OPTIONAL[name])
         return self._labels[name]
 
     @property
     def labelled(self) -> bool:
         """Whether the version holds keypoints, hands, quality and hand masks."""
         return f"{next(iter(LABEL_MODELS))}.parquet" in self._digests
+
+    @property
+    def has_mono(self) -> bool:
+        """Whether the version holds the mono cameras' images."""
+        return f"{next(iter(MONO_MODELS))}.parquet" in self._digests
+
+    def no_mono(self, name: str) -> StoreError:
+        """What to raise when a version of colour images only is asked for mono ones."""
+        return StoreError(
+            f"{self.files.name}: {name}: expected a version with the mono cameras' images, found {self.manifest.version}, "
+            "which has none. Publish one with shard.mono = true."
+        )
+
+    @cached_property
+    def tiers(self) -> tuple[Tier, ...]:
+        """The resolutions of images and maps, the largest first."""
+        return in_order(name for name in pc.unique(self._files["tier"]).to_pylist() if name is not None)
 
     @cached_property
     def hand_convention(self) -> HandConvention:
@@ -204,16 +237,25 @@ class Tables:
         rows = theirs.slice(int(found[0]), len(found)) if together else theirs.take(pa.array(found, pa.int64()))
         return tuple(table_to_rows(ImageRow, rows))
 
-    def cameras(self, subject_id: SubjectId) -> tuple[Camera, ...]:
-        """The cameras of a subject's undistorted images, in the order of the views.
+    def cameras(self, subject_id: SubjectId, table: str = "cameras") -> tuple[Camera, ...]:
+        """The cameras of a subject's undistorted full images, in the order of the views.
 
         Raises:
-            StoreError: if there is no such subject.
+            StoreError: if there is no such subject, or no such table.
         """
-        if subject_id not in self._cameras:
-            rows = self.rows("cameras", CameraRow, subject_id)
-            self._cameras[subject_id] = tuple(released_camera(row) for row in rows)
-        return self._cameras[subject_id]
+        if (table, subject_id) not in self._cameras:
+            rows = self.rows(table, CameraRow, subject_id)
+            self._cameras[table, subject_id] = tuple(released_camera(row) for row in rows)
+        return self._cameras[table, subject_id]
+
+    def mono_images(self, subject_id: SubjectId, frame: int) -> tuple[MonoImageRow, ...]:
+        """The rows of a capture's mono images, in the order of the arrays.
+
+        Raises:
+            StoreError: if the version has none.
+        """
+        rows = self["mono_images"].filter((pc.field("subject_id") == subject_id) & (pc.field("frame") == frame))
+        return tuple(table_to_rows(MonoImageRow, rows))
 
     def shard_files(self, subject_id: SubjectId) -> dict[str, tuple[int, Sha256]]:
         """Size and digest of each file of a subject's group, by its path in the group."""

@@ -1,6 +1,6 @@
-"""The stage `hand_maps`: the fitted hand's silhouette and the fused training mask in every colour view.
+"""The stage `hand_maps`: the fitted hand's silhouette and the fused training mask in every colour view, at every tier.
 
-maps.zarr/{hand_mask,training_mask}/full      (capture, view, y, x) uint8, 0 or 255; one shard object a capture
+maps.zarr/{hand_mask,training_mask}/<tier>    (capture, view, y, x) uint8, 0 or 255; one shard object a capture
 figures.json, picture.png
 
 The views and pixels are those of the scan maps. A capture whose hand could not be fitted has no hand and no training
@@ -9,7 +9,7 @@ mask: both are zero.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from palm_data.calibration.cameras import cameras_digest, colour_cameras, load_cameras
+from palm_data.camera.tier import camera_at
 from palm_data.capture.index import usable_index
 from palm_data.hand.fits import HAND_POSE, load_convention, load_hands
 from palm_data.hand.model import HandModel, load_hand_model
@@ -28,9 +29,10 @@ from palm_data.maps.surface import Surface, vertex_normals
 from palm_data.maps.training_mask import MaskSides, fused_mask, mask_sides, near_hand
 from palm_data.registration.posed import PosedHandFunction
 from palm_data.report.pictures import write_png
-from palm_data.store.arrays import create_group, create_image_array, open_array, open_group, write_frame
+from palm_data.store.arrays import create_group, create_tier_array, open_group, write_frame
 from palm_data.store.atomic import write_bytes
 from palm_data.store.objects import DAMAGED_WORKSPACE, check_file
+from palm_data.store.sources import check_map, check_tiers
 from palm_data.store.workspace import StageReport, Workspace
 from schemas.camera import Camera
 from schemas.capture import CaptureIndex
@@ -38,14 +40,13 @@ from schemas.errors import StoreError
 from schemas.hand import HandRow
 from schemas.ids import SubjectId
 from schemas.settings import Settings
+from schemas.tier import FULL, Tier
 
 STAGE = "hand_maps"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 MAPS = "maps.zarr"
-HAND_MASK = "hand_mask/full"
-TRAINING_MASK = "training_mask/full"
 _SCAN_MAPS = "scan_maps"
-_SCAN_MASK = "mask/full"
+_SCAN_MASK = "mask"
 _SHOWN = 24
 _DIGITS = 4
 
@@ -66,7 +67,11 @@ def make_hand_maps(subject_id: SubjectId, workspace: Workspace, settings: Settin
         STAGE,
         subject_id,
         code_version=CODE_VERSION,
-        settings={**settings.maps.training_mask.model_dump(mode="json"), "tile_px": settings.shard.tile_px},
+        settings={
+            **settings.maps.training_mask.model_dump(mode="json"),
+            "tile_px": settings.shard.tile_px,
+            "tiers": " ".join(settings.shard.tiers),
+        },
         inputs={
             "capture_index": workspace.require("capture_index", subject_id).digest,
             "cameras": cameras_digest(workspace, calibration_id),
@@ -74,7 +79,7 @@ def make_hand_maps(subject_id: SubjectId, workspace: Workspace, settings: Settin
             HAND_POSE: workspace.require(HAND_POSE, subject_id).digest,
             "hand_model": model.sha256,
         },
-        work=lambda folder: _draw(folder, _sources(index, workspace, model), settings),
+        work=lambda folder: _draw(folder, _sources(index, workspace, model, settings), settings),
     )
 
 
@@ -88,7 +93,7 @@ class _Sources:
     model: HandModel
     hands: Mapping[int, HandRow]
     """By frame; captures without a fitted hand are not in it."""
-    scan_masks: zarr.Array
+    scan_masks: Mapping[Tier, zarr.Array]
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -97,10 +102,10 @@ class _Sources:
 
 
 class _Masks(NamedTuple):
-    """Both masks of every view, as stored: arrays of the group, or one capture's pixels."""
+    """Both masks of every view at one tier: arrays of the group, or one capture's pixels."""
 
-    hand: Any
-    training: Any
+    hand_mask: Any
+    training_mask: Any
 
 
 class _View(NamedTuple):
@@ -121,7 +126,7 @@ class _View(NamedTuple):
         return self.hand_on_scan / self.near_union if self.near_union else None
 
 
-def _sources(index: CaptureIndex, workspace: Workspace, model: HandModel) -> _Sources:
+def _sources(index: CaptureIndex, workspace: Workspace, model: HandModel, settings: Settings) -> _Sources:
     subject_id = index.subject.subject_id
     convention = load_convention(workspace, subject_id)
     if convention != model.convention():
@@ -138,46 +143,48 @@ def _sources(index: CaptureIndex, workspace: Workspace, model: HandModel) -> _So
             f"Materialize {HAND_POSE} again."
         )
     cameras = colour_cameras(load_cameras(workspace, index.session.calibration_id))
-    sources = _Sources(index, cameras, model, hands, _scan_masks(workspace, subject_id))
-    if sources.scan_masks.shape != sources.shape:
-        raise StoreError(
-            f"{_SCAN_MAPS} of {subject_id}: {_SCAN_MASK}: expected {sources.shape}, found {sources.scan_masks.shape}. "
-            f"Materialize {_SCAN_MAPS} again."
-        )
-    return sources
+    sources = _Sources(index, cameras, model, hands, {})
+    masks = _scan_masks(workspace, subject_id)
+    try:
+        check_tiers(masks, _SCAN_MASK, settings.shard.tiers)
+        found = {tier: check_map(masks, _SCAN_MASK, sources.shape, tier) for tier in settings.shard.tiers}
+    except StoreError as error:
+        raise StoreError(f"{_SCAN_MAPS} of {subject_id}: {error} Materialize {_SCAN_MAPS} again.") from error
+    return replace(sources, scan_masks=found)
 
 
-def _scan_masks(workspace: Workspace, subject_id: SubjectId) -> zarr.Array:
+def _scan_masks(workspace: Workspace, subject_id: SubjectId) -> zarr.Group:
     """The scan's masks, whole: zarr would read a lost shard object as an empty mask."""
     folder = workspace.output(_SCAN_MAPS, subject_id)
     for item in workspace.require(_SCAN_MAPS, subject_id).outputs:
         if item.path.startswith(f"{MAPS}/{_SCAN_MASK}/"):
             check_file(folder / item.path, size=item.bytes, sha256=item.sha256, hint=DAMAGED_WORKSPACE)
-    return open_array(open_group(folder / MAPS), _SCAN_MASK)
+    return open_group(folder / MAPS)
 
 
 def _draw(folder: Path, sources: _Sources, settings: Settings) -> None:
-    arrays = _create_arrays(folder / MAPS, sources, settings)
+    tiers = _create_arrays(folder / MAPS, sources, settings)
     pose = PosedHandFunction(sources.model)
     views: list[tuple[_View, ...]] = []
     tiles: list[HandTile] = []
     for position, capture in enumerate(sources.index.captures):
-        scan = np.asarray(sources.scan_masks[position]) > 0
-        masks = _Masks(*(np.zeros(scan.shape, dtype=bool) for _ in _Masks._fields))
         row = sources.hands.get(capture.frame)
-        if row is not None:
-            _fill(masks, _surface(row, pose), scan, sources.cameras, settings)
-        for array, values in zip(arrays, masks, strict=True):
-            write_frame(array, position, np.where(values, np.uint8(255), np.uint8(0)))
-        seen = tuple(_view(*one, sources.cameras[0], settings) for one in zip(scan, *masks, strict=True))
-        views.append(seen)
-        tiles += _tile(position, seen, sources)
+        hand = None if row is None else _surface(row, pose)
+        for tier, arrays in tiers.items():
+            scan = np.asarray(sources.scan_masks[tier][position]) > 0
+            masks = _fused(hand, scan, [camera_at(camera, tier) for camera in sources.cameras], settings)
+            for array, values in zip(arrays, masks, strict=True):
+                write_frame(array, position, np.where(values, np.uint8(255), np.uint8(0)))
+            if tier == FULL:
+                seen = tuple(_view(*one, sources.cameras[0], settings) for one in zip(scan, *masks, strict=True))
+                views.append(seen)
+                tiles += _tile(position, seen, sources)
     write_bytes(folder / "figures.json", (json.dumps(_figures(views, sources), indent=1) + "\n").encode())
     worst = sorted(tiles, key=lambda tile: tile.iou if tile.iou is not None else -1.0)[:_SHOWN]
-    write_png(folder / "picture.png", hand_picture(worst, sources.cameras, arrays, settings))
+    write_png(folder / "picture.png", hand_picture(worst, sources.cameras, tiers[FULL], settings))
 
 
-def _create_arrays(path: Path, sources: _Sources, settings: Settings) -> _Masks:
+def _create_arrays(path: Path, sources: _Sources, settings: Settings) -> dict[Tier, _Masks]:
     group = create_group(
         path,
         {
@@ -187,14 +194,10 @@ def _create_arrays(path: Path, sources: _Sources, settings: Settings) -> _Masks:
         },
     )
     tile_px = settings.shard.tile_px
-    about_hand = {"description": "255 = fitted hand, 0 = none; zero where no hand could be fitted"}
-    about_training = {"description": "255 = scan near the fitted hand or the hand's core; zero where no hand is fitted"}
-    return _Masks(
-        hand=create_image_array(group, HAND_MASK, sources.shape, np.uint8, tile_px=tile_px, attributes=about_hand),
-        training=create_image_array(
-            group, TRAINING_MASK, sources.shape, np.uint8, tile_px=tile_px, attributes=about_training
-        ),
-    )
+    return {
+        tier: _Masks(*(create_tier_array(group, name, tier, sources.shape, tile_px=tile_px) for name in _Masks._fields))
+        for tier in settings.shard.tiers
+    }
 
 
 def _surface(row: HandRow, pose: PosedHandFunction) -> Surface:
@@ -204,12 +207,16 @@ def _surface(row: HandRow, pose: PosedHandFunction) -> Surface:
     return Surface(vertices, faces, vertex_normals(vertices, faces), rims=(), dropped_pieces=0)
 
 
-def _fill(masks: _Masks, hand: Surface, scan: ndarray, cameras: Sequence[Camera], settings: Settings) -> None:
-    """Draw the hand in every view, and fuse it with the scan."""
+def _fused(hand: Surface | None, scan: ndarray, cameras: Sequence[Camera], settings: Settings) -> _Masks:
+    """The hand in every view, and fused with the scan; nowhere without a hand."""
+    masks = _Masks(*(np.zeros(scan.shape, dtype=bool) for _ in _Masks._fields))
+    if hand is None:
+        return masks
     for view, camera in enumerate(cameras):
         raster = render_surface(hand, camera)
-        masks.hand[view][raster.roi.slices] = raster.face_id >= 0
-        masks.training[view] = fused_mask(scan[view], masks.hand[view], _sides(camera, settings))
+        masks.hand_mask[view][raster.roi.slices] = raster.face_id >= 0
+        masks.training_mask[view] = fused_mask(scan[view], masks.hand_mask[view], _sides(camera, settings))
+    return masks
 
 
 def _sides(camera: Camera, settings: Settings) -> MaskSides:

@@ -1,11 +1,11 @@
-"""The stage `scan_maps`: mask, metric depth and normals of each capture's scan in every colour view.
+"""The stage `scan_maps`: mask, metric depth and normals of each capture's scan in every colour view, at every tier.
 
 The views are the undistorted ones, so that the maps lie on the released images pixel for pixel. How well the scan's
 silhouette agrees with the image is measured in the same pass and kept per view.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +20,12 @@ from palm_data.calibration.cameras import cameras_digest, colour_cameras, load_c
 from palm_data.calibration.contour import edge_reach_px
 from palm_data.calibration.silhouette import Agreement, measure_agreement
 from palm_data.camera.pinhole import undistort_image, undistortion_maps
+from palm_data.camera.tier import camera_at
 from palm_data.capture.index import usable_index
 from palm_data.maps.captured import read_surface, read_view_image
-from palm_data.maps.encoding import NORMAL_UNIT, encode_depth, encode_normals
+from palm_data.maps.encoding import encode_depth, encode_normals
 from palm_data.maps.render import render_surface
+from palm_data.maps.surface import Surface
 from palm_data.maps.views import VIEWS_FILE, ViewRow, write_views
 from palm_data.maps.zbuffer import Raster
 from palm_data.report.pictures import (
@@ -34,7 +36,7 @@ from palm_data.report.pictures import (
     overlay_mask,
     write_png,
 )
-from palm_data.store.arrays import create_group, create_image_array, write_frame
+from palm_data.store.arrays import create_group, create_tier_array, write_frame
 from palm_data.store.atomic import write_bytes
 from palm_data.store.workspace import StageReport, Workspace
 from schemas.camera import Camera
@@ -42,9 +44,10 @@ from schemas.capture import CaptureIndex, CaptureRecord
 from schemas.errors import BadInputError
 from schemas.ids import SubjectId
 from schemas.settings import Settings
+from schemas.tier import FULL, Tier
 
 STAGE = "scan_maps"
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 MAPS = "maps.zarr"
 _TILE_PX = 256
 
@@ -69,7 +72,11 @@ def make_scan_maps(subject_id: SubjectId, workspace: Workspace, settings: Settin
         STAGE,
         subject_id,
         code_version=CODE_VERSION,
-        settings={"depth_unit_mm": settings.maps.depth_unit_mm, "tile_px": settings.shard.tile_px},
+        settings={
+            "depth_unit_mm": settings.maps.depth_unit_mm,
+            "tile_px": settings.shard.tile_px,
+            "tiers": " ".join(settings.shard.tiers),
+        },
         inputs={
             "capture_index": workspace.require("capture_index", subject_id).digest,
             "cameras": cameras_digest(workspace, calibration_id),
@@ -79,11 +86,14 @@ def make_scan_maps(subject_id: SubjectId, workspace: Workspace, settings: Settin
 
 
 class _Maps(NamedTuple):
-    """The three maps of every view, as stored: arrays of the group, or one capture's pixels."""
+    """The three maps of every view at one tier, as stored: arrays of the group, or one capture's pixels."""
 
     mask: Any
     depth: Any
     normal: Any
+
+
+TierMaps = Mapping[Tier, _Maps]
 
 
 @dataclass(frozen=True)
@@ -104,20 +114,24 @@ class _Drawn:
 
 
 def _draw(folder: Path, index: CaptureIndex, cameras: Sequence[Camera], settings: Settings) -> None:
-    arrays = _create_arrays(folder / MAPS, index, cameras, settings)
+    tiers = _create_arrays(folder / MAPS, index, cameras, settings)
     remaps = [undistortion_maps(camera) for camera in cameras]
     drawn = []
     for position, capture in enumerate(index.captures):
-        pixels = _Maps(*(np.zeros(array.shape[1:], dtype=array.dtype) for array in arrays))
+        pixels = {
+            tier: _Maps(*(np.zeros(array.shape[1:], dtype=array.dtype) for array in arrays))
+            for tier, arrays in tiers.items()
+        }
         drawn.append(_draw_capture(capture, cameras, remaps, pixels, settings))
-        for array, values in zip(arrays, pixels, strict=True):
-            write_frame(array, position, values)
+        for tier, arrays in tiers.items():
+            for array, values in zip(arrays, pixels[tier], strict=True):
+                write_frame(array, position, values)
     write_views(folder / VIEWS_FILE, tuple(row for item in drawn for row in item.rows))
     write_bytes(folder / "figures.json", (json.dumps(_figures(drawn), indent=1) + "\n").encode())
     write_png(folder / "picture.png", _picture(min(drawn, key=lambda item: item.agreement)))
 
 
-def _create_arrays(path: Path, index: CaptureIndex, cameras: Sequence[Camera], settings: Settings) -> _Maps:
+def _create_arrays(path: Path, index: CaptureIndex, cameras: Sequence[Camera], settings: Settings) -> TierMaps:
     sizes = {(camera.height, camera.width) for camera in cameras}
     if len(sizes) != 1:
         raise BadInputError(
@@ -134,39 +148,44 @@ def _create_arrays(path: Path, index: CaptureIndex, cameras: Sequence[Camera], s
     )
     shape = (len(index.captures), len(cameras), *sizes.pop())
     tile_px = settings.shard.tile_px
-    unit_mm = settings.maps.depth_unit_mm
-    about_depth = {"description": "camera z; 0 = none", "unit_mm": unit_mm}
-    about_normal = {"description": "camera axes x right, y down, z forward; 0 = none", "unit": f"1/{NORMAL_UNIT}"}
-    return _Maps(
-        mask=create_image_array(
-            group, "mask/full", shape, np.uint8, tile_px=tile_px, attributes={"description": "255 = scan, 0 = none"}
-        ),
-        depth=create_image_array(group, "depth/full", shape, np.uint16, tile_px=tile_px, attributes=about_depth),
-        normal=create_image_array(
-            group, "normal/full", (*shape, 3), np.int16, tile_px=tile_px, attributes=about_normal
-        ),
-    )
+    extra = {"depth": {"unit_mm": settings.maps.depth_unit_mm}}
+    return {
+        tier: _Maps(
+            *(
+                create_tier_array(group, name, tier, shape, tile_px=tile_px, attributes=extra.get(name))
+                for name in _Maps._fields
+            )
+        )
+        for tier in settings.shard.tiers
+    }
 
 
 def _draw_capture(
-    capture: CaptureRecord, cameras: Sequence[Camera], remaps: Sequence[Remap], pixels: _Maps, settings: Settings
+    capture: CaptureRecord, cameras: Sequence[Camera], remaps: Sequence[Remap], pixels: TierMaps, settings: Settings
 ) -> _Drawn:
-    """Fill the capture's pixels, view by view, and measure each."""
+    """Fill the capture's pixels, view by view, and measure each at the full tier."""
     surface = read_surface(capture, settings)
     spots = blind_spots(surface)
     rows, tiles = [], []
     for view, (camera, remap) in enumerate(zip(cameras, remaps, strict=True)):
-        raster = render_surface(surface, camera)
-        mask = np.zeros((camera.height, camera.width), dtype=bool)
-        mask[raster.roi.slices] = raster.face_id >= 0
-        pixels.mask[view] = np.where(mask, 255, 0)
-        pixels.depth[view][raster.roi.slices] = encode_depth(raster.depth, settings.maps.depth_unit_mm)
-        pixels.normal[view][raster.roi.slices] = encode_normals(raster.normal)
+        rasters = {
+            tier: _draw_view(surface, camera_at(camera, tier), maps, view, settings) for tier, maps in pixels.items()
+        }
+        mask = pixels[FULL].mask[view] > 0
         image = _undistorted_image(capture, camera, remap, settings)
         agreement = _agreement(image, mask, spots, camera)
         rows.append(_row(capture, camera, mask, agreement))
-        tiles.append(_tiles(image, mask, raster))
+        tiles.append(_tiles(image, mask, rasters[FULL]))
     return _Drawn(capture, tuple(rows), tuple(tiles), surface.dropped_pieces)
+
+
+def _draw_view(surface: Surface, camera: Camera, maps: _Maps, view: int, settings: Settings) -> Raster:
+    """Fill one view's pixels at one tier: drawn by the tier's own camera, so that every tier means the same."""
+    raster = render_surface(surface, camera)
+    maps.mask[view][raster.roi.slices] = np.where(raster.face_id >= 0, np.uint8(255), np.uint8(0))
+    maps.depth[view][raster.roi.slices] = encode_depth(raster.depth, settings.maps.depth_unit_mm)
+    maps.normal[view][raster.roi.slices] = encode_normals(raster.normal)
+    return raster
 
 
 def _undistorted_image(

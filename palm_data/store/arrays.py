@@ -22,7 +22,9 @@ from zarr.abc.codec import BytesBytesCodec
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
 
 from palm_data.store.layout import shard_file
+from schemas.arrays import TIERED
 from schemas.errors import IntegrityError, StoreError
+from schemas.tier import Tier, tier_length
 
 _IMAGE_AXES = ("frame", "view", "y", "x", "channel")
 _MAX_ROW_CHUNK_BYTES = 1 << 20
@@ -99,6 +101,36 @@ def create_image_array(
     shard = (1, views, _round_up(height, tile_px), _round_up(width, tile_px), *channels)
     layout = _Layout(shape, shard, inner, _IMAGE_AXES[: len(shape)])
     return _create(group, name, np.dtype(dtype), layout, attributes)
+
+
+def create_tier_array(
+    group: zarr.Group,
+    name: str,
+    tier: Tier,
+    shape: tuple[int, int, int, int],
+    *,
+    tile_px: int,
+    attributes: Mapping[str, Any] | None = None,
+) -> zarr.Array:
+    """Create one of `schemas.arrays.TIERED` at a tier, with what it holds written beside it.
+
+    Args:
+        shape: captures, views, height and width of the full tier.
+        attributes: more of them.
+
+    Raises:
+        StoreError: as `create_image_array` does.
+    """
+    about = TIERED[name]
+    described = {**about.attributes(), **(attributes or {})}
+    shape_here = tier_shape(name, tier, shape)
+    return create_image_array(group, f"{name}/{tier}", shape_here, about.dtype, tile_px=tile_px, attributes=described)
+
+
+def tier_shape(name: str, tier: Tier, shape: tuple[int, int, int, int]) -> tuple[int, ...]:
+    """The shape of an array at a tier, given captures, views, height and width of the full one."""
+    captures, views, height, width = shape
+    return captures, views, tier_length(height, tier), tier_length(width, tier), *TIERED[name].channels
 
 
 def create_row_array(

@@ -14,21 +14,31 @@ from palm_data.report.papers.facts import ReleaseFacts, origin_of, read_tables
 from palm_data.store import labels, shard
 from palm_data.store.documents import default_terms
 from palm_data.store.label_contents import LabelContents, Scalar, gather_labels
-from palm_data.store.label_tables import CONVENTION_FILE, LABEL_ARRAYS
+from palm_data.store.label_tables import CONVENTION_FILE
 from palm_data.store.merkle import merkle_root
 from palm_data.store.places import place_at
 from palm_data.store.plan import ReleasePlan
 from palm_data.store.splits import assign_splits
 from palm_data.store.tables import concatenated, rows_bytes, table_bytes
 from palm_data.store.workspace import StageRecord, Workspace
+from schemas.arrays import TIERED
 from schemas.capture import CaptureIndex, Gesture
 from schemas.errors import SettingsError, StoreError
 from schemas.ids import Sha256, SubjectId
 from schemas.publisher import Origin
-from schemas.release import CameraRow, CaptureRow, FileRow, GestureRow, ImageRow, SplitRow, SubjectRow
+from schemas.release import (
+    MONO_MODELS,
+    CameraRow,
+    CaptureRow,
+    FileRow,
+    GestureRow,
+    ImageRow,
+    SplitRow,
+    SubjectRow,
+)
 from schemas.settings import Settings
 
-_IMAGE_MODALITIES = ("rgb", "mask", "depth", "normal", *LABEL_ARRAYS)
+_IMAGE_MODALITIES = tuple(TIERED)
 _ROOT = "zarr.json"
 
 
@@ -82,6 +92,7 @@ def gather(plan: ReleasePlan, workspace: Workspace, settings: Settings) -> Relea
     captures = concatenated("captures", CaptureRow, records, folders)
     images = concatenated("images", ImageRow, records, folders)
     cameras = concatenated("cameras", CameraRow, records, folders)
+    mono = _mono_tables(records, folders) if settings.shard.mono else {}
     labelled = gather_labels([*records], workspace, settings) if settings.release.labels else None
     tables = {
         "subjects": rows_bytes(SubjectRow, [_subject_row(index) for index in plan.included]),
@@ -90,12 +101,14 @@ def gather(plan: ReleasePlan, workspace: Workspace, settings: Settings) -> Relea
         "images": table_bytes(images),
         "cameras": table_bytes(cameras),
         "splits": rows_bytes(SplitRow, splits),
+        **{name: table_bytes(table) for name, table in mono.items()},
         **(labelled.tables if labelled else {}),
     }
     counts = {
         "subjects": len(subjects),
         "captures": captures.num_rows,
         "images": sum(images["present"].to_pylist()),
+        **({"mono_images": sum(mono["mono_images"]["present"].to_pylist())} if mono else {}),
         "subjects_left_out": len(plan.left_out),
         "captures_quarantined": sum(item.whole_capture for item in plan.quarantined),
         **(labelled.counts if labelled else {}),
@@ -146,6 +159,10 @@ def paper_entries(
     )  # fmt: skip
     written = papers(facts, Arrays(sources), settings.hand_model)
     return [document(path, content, "document") for path, content in written.items()]
+
+
+def _mono_tables(records: Mapping[SubjectId, StageRecord], folders: Mapping[SubjectId, Path]) -> dict[str, pa.Table]:
+    return {name: concatenated(name, model, records, folders) for name, model in MONO_MODELS.items()}
 
 
 def _subject_row(index: CaptureIndex) -> SubjectRow:
@@ -203,6 +220,7 @@ def _kind(path: str) -> tuple[str, str | None]:
 
 
 def document(path: str, content: bytes, modality: str) -> Entry:
+    """A file whose content is known already."""
     digest = hashlib.sha256(content).hexdigest()
     return Entry(row=FileRow(path=path, bytes=len(content), sha256=digest, modality=modality), source=content)
 
@@ -224,6 +242,11 @@ def left_out_bytes(subjects: Sequence[object], quarantined: Sequence[object], *,
 
 
 def terms(settings: Settings) -> bytes:
+    """LICENSE: the publisher's text, or that there is none.
+
+    Raises:
+        SettingsError: if the text that the settings name is not readable.
+    """
     if settings.release.terms is None:
         return default_terms().encode()
     try:

@@ -10,11 +10,11 @@ from palm_data.report.pictures import NEUTRAL, contact_sheet, draw_contours
 from palm_data.report.skeletons import draw_skeleton
 from palm_data.store.arrays import open_array, open_group
 from palm_data.store.label_sources import LabelSources
-from palm_data.store.sources import TIER
 from schemas.camera import Camera
 from schemas.capture import CaptureRecord
 from schemas.hand import JOINT_NAMES
 from schemas.settings import Settings
+from schemas.tier import FULL
 
 _COLUMNS = 4
 _EMPTY_PX = 64
@@ -25,7 +25,7 @@ def label_picture(sources: LabelSources, settings: Settings) -> UInt8[ndarray, "
     fitted = {row.frame for row in sources.rows.hands}
     captures = sources.index.captures
     position = next((at for at, capture in enumerate(captures) if capture.frame in fitted), 0)
-    masks = open_array(open_group(sources.maps), f"training_mask/{TIER}")
+    masks = open_array(open_group(sources.maps), f"training_mask/{FULL}")
     tiles, labels = [], []
     for view, camera in enumerate(sources.cameras):
         record = captures[position].image(camera.camera_id)

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
-
 from palm_data.calibration.cameras import cameras_digest, colour_cameras, load_cameras
 from palm_data.hand.fits import HAND_POSE, HANDS_FILE, load_convention
 from palm_data.hand.model import SHIPPED_MODEL
-from palm_data.store.arrays import open_array, open_group
+from palm_data.store.arrays import open_group
 from palm_data.store.atomic import file_sha256
 from palm_data.store.label_tables import LABEL_ARRAYS
-from palm_data.store.sources import MAPS, TIER
+from palm_data.store.sources import MAPS, check_map, check_tiers
 from palm_data.store.tables import read_rows
 from palm_data.store.workspace import OutputFile, StageRecord, Workspace
 from palm_data.triangulation.keypoints import KEYPOINTS_2D, KEYPOINTS_2D_FILE, KEYPOINTS_3D, KEYPOINTS_3D_FILE
@@ -99,7 +97,7 @@ def stale_sources(index: CaptureIndex, workspace: Workspace, settings: Settings)
             yield f"{stage} (made with other settings)"
 
 
-def load_label_sources(index: CaptureIndex, workspace: Workspace) -> LabelSources:
+def load_label_sources(index: CaptureIndex, workspace: Workspace, settings: Settings) -> LabelSources:
     """Everything labels are made from, checked to fit together.
 
     Raises:
@@ -122,7 +120,7 @@ def load_label_sources(index: CaptureIndex, workspace: Workspace) -> LabelSource
         map_files=_map_files(workspace.require(HAND_MAPS, subject_id)),
     )
     _check_rows(sources, cameras)
-    _check_maps(sources)
+    _check_maps(sources, settings)
     return sources
 
 
@@ -147,7 +145,11 @@ def _other_settings(record: StageRecord, settings: Settings) -> bool:
     if record.stage in ("hand_shape", HAND_POSE):
         wanted = settings.registration.model_dump(mode="json")
     if record.stage == HAND_MAPS:
-        wanted = {**settings.maps.training_mask.model_dump(mode="json"), "tile_px": settings.shard.tile_px}
+        wanted = {
+            **settings.maps.training_mask.model_dump(mode="json"),
+            "tile_px": settings.shard.tile_px,
+            "tiers": " ".join(settings.shard.tiers),
+        }
     if record.stage == QUALITY:
         wanted = settings.quality.frame.model_dump(mode="json")
     return any(record.settings.get(name) != value for name, value in wanted.items())
@@ -211,13 +213,15 @@ def _map_files(record: StageRecord) -> tuple[OutputFile, ...]:
     )
 
 
-def _check_maps(sources: LabelSources) -> None:
+def _check_maps(sources: LabelSources, settings: Settings) -> None:
     maps, subject_id = open_group(sources.maps), sources.index.subject.subject_id
-    for name in LABEL_ARRAYS:
-        array = open_array(maps, f"{name}/{TIER}")
-        if array.shape != sources.shape or array.dtype != np.uint8:
-            expected, found = f"uint8 {sources.shape}", f"{array.dtype} {array.shape}"
-            raise _unfit(HAND_MAPS, subject_id, f"{MAPS}/{name}/{TIER}", expected=expected, found=found)
+    try:
+        for name in LABEL_ARRAYS:
+            check_tiers(maps, name, settings.shard.tiers)
+            for tier in settings.shard.tiers:
+                check_map(maps, name, sources.shape, tier)
+    except StoreError as error:
+        raise StoreError(f"{HAND_MAPS} of {subject_id}: {MAPS}: {error} Materialize {HAND_MAPS} again.") from error
 
 
 def _unfit(stage: str, subject_id: str, place: str, *, expected: str, found: str) -> StoreError:

@@ -1,6 +1,6 @@
 """The `subject_labels` stage: all labels that are released of a subject, apart from the images they are of.
 
-    labels.zarr/{hand_mask,training_mask}/full               (capture, view, y, x); one shard object a capture
+    labels.zarr/{hand_mask,training_mask}/<tier>             (capture, view, y, x); one shard object a capture
     tables/{keypoints_2d,keypoints_3d,hands,quality}.parquet the subject's rows of the released tables
     tables/hand_convention.json                              how the numbers of hands are to be read
     figures.json, picture.png
@@ -31,7 +31,7 @@ from schemas.settings import Settings
 
 STAGE = "subject_labels"
 LABELS = "labels.zarr"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 _DIGITS = 4
 
 
@@ -59,7 +59,7 @@ def build_subject_labels(subject_id: SubjectId, workspace: Workspace, settings: 
         code_version=CODE_VERSION,
         settings={},
         inputs=inputs,
-        work=lambda folder: _build(folder, load_label_sources(index, workspace), settings),
+        work=lambda folder: _build(folder, load_label_sources(index, workspace, settings), settings),
     )
 
 

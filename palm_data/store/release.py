@@ -18,9 +18,10 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from palm_data.store.atomic import flush_directory, flush_tree, write_bytes
 from palm_data.store.changes import changes
@@ -47,14 +48,27 @@ from palm_data.store.verify import differences
 from palm_data.store.withdrawals import mark_versions, require_consent, require_number_free
 from palm_data.store.workspace import Workspace
 from schemas.errors import ConflictError, IntegrityError
-from schemas.ids import Sha256, VersionId
-from schemas.release import FileRow, Manifest
+from schemas.ids import Sha256, SubjectId, VersionId
+from schemas.release import SCHEMA_VERSION, FileRow, Manifest
 from schemas.settings import Settings
 from schemas.version import VERSION
 
 _log = logging.getLogger(__name__)
 PARTIAL = ".partial"
 INSTALL_LOCK = "install.lock"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a manifest says that does not follow from the contents; a `ReleasePlan` says it too."""
+
+    version: VersionId
+    parent: VersionId | None
+    withdrawn: tuple[SubjectId, ...] = ()
+    schema_version: str = SCHEMA_VERSION
+
+
+Planned: TypeAlias = ReleasePlan | Publication
 
 
 def publish_release(
@@ -93,7 +107,7 @@ def publish_release(
 
 
 def publish_contents(
-    plan: ReleasePlan,
+    plan: Planned,
     contents: ReleaseContents,
     releases: Path | str,
     *,
@@ -133,7 +147,7 @@ def require_everybodys_consent(contents: ReleaseContents, releases: Place) -> No
     require_consent(releases, [row.subject_id for row in contents.splits])
 
 
-def _require_number(plan: ReleasePlan, contents: ReleaseContents, releases: Place) -> None:
+def _require_number(plan: Planned, contents: ReleaseContents, releases: Place) -> None:
     """Hold the number to what changed since the parent, and since the highest lower version, which users come from.
 
     What has no parent, as an imported dataset, follows from nothing, and is held to nothing.
@@ -147,7 +161,7 @@ def _require_number(plan: ReleasePlan, contents: ReleaseContents, releases: Plac
 
 
 def _publish_in_folder(
-    plan: ReleasePlan, contents: ReleaseContents, releases: Path, progress: Callable[[int, int], None] | None
+    plan: Planned, contents: ReleaseContents, releases: Path, progress: Callable[[int, int], None] | None
 ) -> Manifest:
     _sweep(releases / PARTIAL)
     found = published(LocalFiles(releases / plan.version), contents.merkle_root)
@@ -224,7 +238,7 @@ def _stage_entry(entry: Entry, target: Path, kept: Path | None) -> None:
     place(entry.source, target)
 
 
-def make_manifest(plan: ReleasePlan, contents: ReleaseContents, files_sha256: Sha256) -> Manifest:
+def make_manifest(plan: Planned, contents: ReleaseContents, files_sha256: Sha256) -> Manifest:
     """What makes the version exist, once everything else is there."""
     values: dict[str, Any] = {
         "version": plan.version,

@@ -26,8 +26,7 @@ from palm_data.store.files import Files
 from palm_data.store.manifest import FILES_FILE, MANIFEST_FILE, manifest_bytes
 from palm_data.store.objects import DAMAGED_WORKSPACE
 from palm_data.store.places import Place, place_at
-from palm_data.store.plan import ReleasePlan
-from palm_data.store.release import make_manifest, published, require_everybodys_consent
+from palm_data.store.release import Planned, make_manifest, published, require_everybodys_consent
 from palm_data.store.tables import rows_bytes
 from palm_data.store.verify import differences, files_sha256
 from schemas.errors import ConflictError, IntegrityError
@@ -44,7 +43,7 @@ _LOOK_S = 1.0
 
 
 def publish_in_store(
-    plan: ReleasePlan, contents: ReleaseContents, url: str, *, take_over: bool = False, progress: Progress | None = None
+    plan: Planned, contents: ReleaseContents, url: str, *, take_over: bool = False, progress: Progress | None = None
 ) -> Manifest:
     """Publish in a store what `publish_release` publishes in a folder; returns the manifest that stands there.
 
@@ -82,7 +81,7 @@ def publish_in_store(
 
 
 def _make(
-    place: Place, plan: ReleasePlan, contents: ReleaseContents, claim: "_Claim", progress: Progress | None
+    place: Place, plan: Planned, contents: ReleaseContents, claim: "_Claim", progress: Progress | None
 ) -> Manifest:
     """Upload everything, and the manifest last; whoever comes second with that finds it made.
 
@@ -159,9 +158,7 @@ class _Claim:
         )
 
 
-def _upload(
-    place: Place, plan: ReleasePlan, entries: Sequence[Entry], claim: _Claim, progress: Progress | None
-) -> None:
+def _upload(place: Place, plan: Planned, entries: Sequence[Entry], claim: _Claim, progress: Progress | None) -> None:
     """Have every file of the version but its manifest be there, and nothing else."""
     version, files = plan.version, place.files(plan.version)
     present = files.sizes()

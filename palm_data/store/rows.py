@@ -8,7 +8,7 @@ from palm_data.camera.pinhole import undistorted
 from palm_data.store.scans import ScanSize
 from palm_data.store.sources import ShardSources
 from schemas.camera import Camera
-from schemas.release import CameraRow, CaptureRow, ImageRow
+from schemas.release import CameraRow, CaptureRow, ImageRow, MonoImageRow
 
 
 def capture_rows(sources: ShardSources, scans: Sequence[ScanSize]) -> list[CaptureRow]:
@@ -59,6 +59,32 @@ def image_rows(sources: ShardSources) -> list[ImageRow]:
 def camera_rows(sources: ShardSources) -> list[CameraRow]:
     """One row a view, in the order of the arrays."""
     return [_camera_row(sources.index.subject.subject_id, camera) for camera in sources.cameras]
+
+
+def mono_image_rows(sources: ShardSources) -> list[MonoImageRow]:
+    """One row for each capture and mono camera, missing images included, in the order of the arrays."""
+    rows = []
+    for capture in sources.index.captures:
+        for position, camera in enumerate(sources.mono):
+            image = capture.image(camera.camera_id)
+            rows.append(
+                MonoImageRow(
+                    subject_id=capture.subject_id,
+                    frame=capture.frame,
+                    camera_id=camera.camera_id,
+                    view_index=position,
+                    present=image is not None,
+                    raw_file=image.raw.path if image else None,
+                    raw_sha256=image.raw.sha256 if image else None,
+                    turn_deg=camera.turn_deg,
+                )
+            )
+    return rows
+
+
+def mono_camera_rows(sources: ShardSources) -> list[CameraRow]:
+    """One row a mono camera, in the order of the arrays."""
+    return [_camera_row(sources.index.subject.subject_id, camera) for camera in sources.mono]
 
 
 def _camera_row(subject_id: str, camera: Camera) -> CameraRow:

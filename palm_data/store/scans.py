@@ -23,15 +23,16 @@ from palm_data.capture.images import decode_image
 from palm_data.capture.scan import read_scan
 from palm_data.store.arrays import create_image_array, create_row_array, write_frame
 from palm_data.store.sources import ingested
+from schemas.arrays import ARRAYS
 from schemas.capture import CaptureRecord
 from schemas.errors import BadInputError
 from schemas.settings import Settings
 
 _TABLES = (
-    ("vertices", "vertex_offsets", "metres, world"),
-    ("faces", "face_offsets", "rows of the capture's vertices"),
-    ("uv", "uv_offsets", "v up, (0, 0) = lower left corner of the texture"),
-    ("uv_faces", "uv_face_offsets", "rows of the capture's uv"),
+    ("scan/vertices", "scan/vertex_offsets"),
+    ("scan/faces", "scan/face_offsets"),
+    ("scan/uv", "scan/uv_offsets"),
+    ("scan/uv_faces", "scan/uv_face_offsets"),
 )
 
 
@@ -52,11 +53,11 @@ def write_scans(
         BadInputError: if a raw file is not the one that was ingested.
     """
     parts = [_released(capture, raw, settings) for capture in captures]
-    for position, (name, offsets, meaning) in enumerate(_TABLES):
+    for position, (name, offsets) in enumerate(_TABLES):
         blocks = [part[position] for part in parts]
         bounds = np.cumsum([0, *(len(block) for block in blocks)], dtype=np.int64)
-        create_row_array(group, f"scan/{name}", np.concatenate(blocks), attributes={"description": meaning})
-        create_row_array(group, f"scan/{offsets}", bounds, attributes={"description": f"rows of {name}, by capture"})
+        create_row_array(group, name, np.concatenate(blocks), attributes=ARRAYS[name].attributes())
+        create_row_array(group, offsets, bounds, attributes=ARRAYS[offsets].attributes())
     _write_textures(group, captures, raw, settings)
     return tuple(ScanSize(vertices=len(part[0]), faces=len(part[1])) for part in parts)
 
@@ -82,13 +83,13 @@ def _released(capture: CaptureRecord, raw: Path, settings: Settings) -> tuple[nd
 def _write_textures(group: zarr.Group, captures: Sequence[CaptureRecord], raw: Path, settings: Settings) -> None:
     """Write the textures, one capture in memory at a time: their sizes are in the files' headers."""
     sizes = np.array([_texture_size(capture, raw) for capture in captures], dtype=np.int32)
-    create_row_array(group, "scan/texture_sizes", sizes, attributes={"description": "height, width; 0, 0 = none"})
+    create_row_array(group, "scan/texture_sizes", sizes, attributes=ARRAYS["scan/texture_sizes"].attributes())
     height, width = sizes.max(axis=0).tolist()
     if not height:
         return
     array = create_image_array(
         group, "scan/texture", (len(captures), 1, height, width, 3), np.uint8, tile_px=settings.shard.tile_px,
-        attributes={"description": "sRGB, top left aligned; texture_sizes says how much of it is the capture's"},
+        attributes=ARRAYS["scan/texture"].attributes(),
     )  # fmt: skip
     for row, pixels in _textures(captures, raw, settings):
         frame = np.zeros(array.shape[1:], dtype=np.uint8)

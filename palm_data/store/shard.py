@@ -1,6 +1,7 @@
-"""The `subject_shard` stage: everything released about a subject, in one Zarr group and three tables.
+"""The `subject_shard` stage: everything that was captured of a subject, as released, in one Zarr group and tables.
 
-    shard.zarr/{rgb,mask,depth,normal}/full      (capture, view, y, x[, channel]); one shard object a capture
+    shard.zarr/{rgb,mask,depth,normal}/<tier>    (capture, view, y, x[, channel]); one shard object a capture
+    shard.zarr/mono/<tier>                       the mono cameras' images, if the settings want them, with two tables
     shard.zarr/scan/*                            the scans, concatenated over captures (`palm_data.store.scans`)
     tables/{captures,images,cameras}.parquet     the subject's rows of the released tables
     figures.json, picture.png
@@ -18,27 +19,27 @@ import zarr
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from palm_data.camera.pinhole import undistort_image, undistortion_maps
 from palm_data.capture.index import usable_index
-from palm_data.maps.captured import read_view_image
 from palm_data.report.pictures import contact_sheet, draw_contours, write_png
-from palm_data.store.arrays import create_group, create_image_array, open_array, open_group, write_frame
+from palm_data.store.arrays import create_group, open_array, open_group
 from palm_data.store.atomic import write_bytes
+from palm_data.store.images import kept_by_maps, kept_by_scans, write_images
 from palm_data.store.objects import DAMAGED_WORKSPACE, check_file, place
-from palm_data.store.rows import camera_rows, capture_rows, image_rows
+from palm_data.store.rows import camera_rows, capture_rows, image_rows, mono_camera_rows, mono_image_rows
 from palm_data.store.scans import ScanSize, write_scans
-from palm_data.store.sources import TIER, ShardSources, load_sources, shard_inputs
+from palm_data.store.sources import ShardSources, load_sources, shard_inputs
 from palm_data.store.tables import write_rows
 from palm_data.store.workspace import StageReport, Workspace
 from schemas.capture import CaptureIndex
 from schemas.errors import StoreError
 from schemas.ids import SubjectId
-from schemas.release import CameraRow, CaptureRow, ImageRow
+from schemas.release import CameraRow, CaptureRow, ImageRow, MonoImageRow
 from schemas.settings import Settings
+from schemas.tier import FULL
 
 STAGE = "subject_shard"
 SHARD = "shard.zarr"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 Images = UInt8[ndarray, "views height width 3"]
 
@@ -66,7 +67,9 @@ def recorded_settings(settings: Settings) -> dict[str, str | int | float | bool 
     """The settings that shape a shard's bytes, by their dotted names."""
     return {
         "shard.tile_px": settings.shard.tile_px,
+        "shard.tiers": " ".join(settings.shard.tiers),
         "shard.background": settings.shard.background,
+        "shard.mono": settings.shard.mono,
         "maps.depth_unit_mm": settings.maps.depth_unit_mm,
         "ingest.tka_pixel_origin": str(settings.ingest.tka_pixel_origin),
     }
@@ -107,9 +110,32 @@ def _build(folder: Path, sources: ShardSources, settings: Settings) -> None:
     write_rows(folder / "tables" / "captures.parquet", CaptureRow, captures)
     write_rows(folder / "tables" / "images.parquet", ImageRow, images)
     write_rows(folder / "tables" / "cameras.parquet", CameraRow, camera_rows(sources))
-    figures = {**_figures(images, scans), "megabytes": _megabytes(folder / SHARD)}
+    figures = {
+        **_figures(images, scans),
+        **_write_mono(folder, group, sources, settings),
+        "megabytes": _megabytes(folder / SHARD),
+    }
     write_bytes(folder / "figures.json", (json.dumps(figures, indent=1) + "\n").encode())
     write_png(folder / "picture.png", _picture(first, sources))
+
+
+def _write_images(group: zarr.Group, sources: ShardSources, settings: Settings) -> Images:
+    """Write the colour images; returns the first capture's."""
+    kept = kept_by_maps(open_group(sources.maps)) if settings.shard.background == "zero" else None
+    return write_images(group, "rgb", sources.index.captures, sources.cameras, settings, kept=kept)
+
+
+def _write_mono(folder: Path, group: zarr.Group, sources: ShardSources, settings: Settings) -> dict[str, int]:
+    """Write the mono images and their two tables, if they are to be released; how many there are."""
+    if not sources.mono:
+        return {}
+    captures = sources.index.captures
+    kept = kept_by_scans(captures, sources.mono, settings) if settings.shard.background == "zero" else None
+    write_images(group, "mono", captures, sources.mono, settings, kept=kept)
+    rows = mono_image_rows(sources)
+    write_rows(folder / "tables" / "mono_images.parquet", MonoImageRow, rows)
+    write_rows(folder / "tables" / "mono_cameras.parquet", CameraRow, mono_camera_rows(sources))
+    return {"mono_images": sum(row.present for row in rows)}
 
 
 def _attributes(sources: ShardSources) -> dict[str, object]:
@@ -119,35 +145,11 @@ def _attributes(sources: ShardSources) -> dict[str, object]:
         "frames": [capture.frame for capture in index.captures],
         "gestures": [capture.gesture for capture in index.captures],
         "camera_ids": [camera.camera_id for camera in sources.cameras],
+        **({"mono_camera_ids": [camera.camera_id for camera in sources.mono]} if sources.mono else {}),
         "arrays": "rgb, mask, depth, normal: (capture as in frames, view as in camera_ids, y down, x right[, channel])",
         "world": "rig frame, metres",
         "camera_axes": "x right, y down, z forward; pixel coordinates are integers at pixel corners",
     }
-
-
-def _write_images(group: zarr.Group, sources: ShardSources, settings: Settings) -> Images:
-    """Write every capture's images, undistorted, one capture in memory at a time; returns the first one's."""
-    attributes = {
-        "description": "sRGB, undistorted, in the rig's common orientation; zero where there is no image",
-        "background": settings.shard.background,
-    }
-    array = create_image_array(
-        group, f"rgb/{TIER}", (*sources.shape, 3), np.uint8, tile_px=settings.shard.tile_px, attributes=attributes
-    )
-    masks = open_array(open_group(sources.maps), f"mask/{TIER}")
-    remaps = [undistortion_maps(camera) for camera in sources.cameras]
-    first = None
-    for row, capture in enumerate(sources.index.captures):
-        pixels = np.zeros((*sources.shape[1:], 3), dtype=np.uint8)
-        for view, (camera, remap) in enumerate(zip(sources.cameras, remaps, strict=True)):
-            record = capture.image(camera.camera_id)
-            if record is not None:
-                pixels[view] = undistort_image(read_view_image(record, camera, settings), camera, remap)
-        if settings.shard.background == "zero":
-            pixels[np.asarray(masks[row]) == 0] = 0
-        write_frame(array, row, pixels)
-        first = pixels if first is None else first
-    return np.asarray(first)
 
 
 def _figures(images: Sequence[ImageRow], scans: Sequence[ScanSize]) -> dict[str, float | int]:
@@ -170,7 +172,7 @@ def _megabytes(folder: Path) -> float:
 
 def _picture(images: Images, sources: ShardSources) -> UInt8[ndarray, "h w 3"]:
     """The first capture as released, the mask's outline drawn."""
-    masks = np.asarray(open_array(open_group(sources.maps), f"mask/{TIER}")[0])
+    masks = np.asarray(open_array(open_group(sources.maps), f"mask/{FULL}")[0])
     outlined = [draw_contours(image, mask) for image, mask in zip(images, masks, strict=True)]
     gesture = sources.index.captures[0].gesture
     return contact_sheet(outlined, [f"{camera.camera_id} {gesture}" for camera in sources.cameras], columns=4)

@@ -20,11 +20,12 @@ from palm_data.store.scans import ScanSize
 from palm_data.store.sources import ShardSources, shard_inputs
 from palm_data.store.tables import write_rows
 from palm_data.store.workspace import Workspace
-from palm_data.testing.tiny_labels import CAMERAS, HEIGHT, TILE, WIDTH, TinyLabels, add_labels, tiny_labels
+from palm_data.testing.tiny_labels import CAMERAS, HEIGHT, TILE, WIDTH, TinyLabels, add_labels, every_other, tiny_labels
 from schemas.camera import Camera, Distortion
 from schemas.capture import CaptureIndex, CaptureRecord, Gesture, ImageRecord, RawFile, ScanRecord, Session, Subject
 from schemas.release import CameraRow, CaptureRow, ImageRow
 from schemas.settings import Settings, ShardSettings
+from schemas.tier import Tier
 
 CALIBRATION = "rig_a"
 RIG = "TEST-1"
@@ -55,11 +56,13 @@ def tiny_workspace(
     seed: int = 0,
     withdrawn: Collection[str] = (),
     rig_serial: str = RIG,
+    tiers: tuple[Tier, ...] = ("full",),
 ) -> Tiny:
     """Write a workspace of subjects with two captures in three views, and the raw subject table."""
     settings = Settings(
-        raw=root / "raw", workspace=root / "workspace", releases=root / "releases", shard=ShardSettings(tile_px=TILE)
-    )
+        raw=root / "raw", workspace=root / "workspace", releases=root / "releases",
+        shard=ShardSettings(tile_px=TILE, tiers=tiers),
+    )  # fmt: skip
     workspace = Workspace(settings.workspace)
     write_subjects(settings.raw, subjects, withdrawn=withdrawn)
     cameras = tuple(_camera(number, name) for number, name in enumerate(CAMERAS))
@@ -110,7 +113,7 @@ def add_subject(
     def write_maps(folder: Path) -> None:
         group = create_group(folder / "maps.zarr")
         for name in ("mask", "depth", "normal"):
-            _write_images(group, name, arrays[name])
+            _write_images(group, name, arrays[name], settings.shard.tiers)
         write_views(folder / VIEWS_FILE, views)
 
     workspace.run_stage(
@@ -119,7 +122,7 @@ def add_subject(
     sources = ShardSources(index=index, cameras=cameras, maps=Path(), map_files=(), views=views, raw=settings.raw)
 
     def write_shard(folder: Path) -> None:
-        _write_shard(folder, sources, arrays)
+        _write_shard(folder, sources, arrays, settings.shard.tiers)
 
     workspace.run_stage(
         shard.STAGE, subject_id, code_version=shard.CODE_VERSION, settings=shard.recorded_settings(settings),
@@ -138,17 +141,21 @@ def _stage(workspace: Workspace, stage: str, key: str, files: dict[str, bytes]) 
     workspace.run_stage(stage, key, code_version="1", settings={}, inputs=inputs, work=work)
 
 
-def _write_images(group: zarr.Group, name: str, pixels: np.ndarray) -> None:
+def _write_images(group: zarr.Group, name: str, pixels: np.ndarray, tiers: Sequence[Tier]) -> None:
     attributes = {"unit_mm": 0.05} if name == "depth" else {}
-    array = create_image_array(group, f"{name}/full", pixels.shape, pixels.dtype, tile_px=TILE, attributes=attributes)
-    for row, frame in enumerate(pixels):
-        write_frame(array, row, frame)
+    for tier in tiers:
+        there = every_other(pixels, tier)
+        array = create_image_array(
+            group, f"{name}/{tier}", there.shape, there.dtype, tile_px=TILE, attributes=attributes
+        )
+        for row, frame in enumerate(there):
+            write_frame(array, row, frame)
 
 
-def _write_shard(folder: Path, sources: ShardSources, arrays: dict[str, np.ndarray]) -> None:
+def _write_shard(folder: Path, sources: ShardSources, arrays: dict[str, np.ndarray], tiers: Sequence[Tier]) -> None:
     group = create_group(folder / shard.SHARD, {"camera_ids": list(CAMERAS)})
     for name in ("rgb", "mask", "depth", "normal"):
-        _write_images(group, name, arrays[name])
+        _write_images(group, name, arrays[name], tiers)
     sizes = []
     for name, offsets in (("vertices", "vertex"), ("faces", "face"), ("uv", "uv"), ("uv_faces", "uv_face")):
         rows = arrays[name]

@@ -26,6 +26,7 @@ from schemas.capture import CaptureIndex
 from schemas.hand import HandConvention, HandRow
 from schemas.quality import QualityRow
 from schemas.settings import Settings
+from schemas.tier import FACTORS, Tier
 
 HEIGHT, WIDTH, TILE = 10, 13, 8
 CAMERAS = ("MCU_01", "MCU_02", "MCU_03")
@@ -134,9 +135,9 @@ def write_maps(workspace: Workspace, settings: Settings, subject_id: str, made: 
     """The stage `hand_maps`."""
     sides = settings.maps.training_mask.model_dump(mode="json")
     workspace.run_stage(
-        "hand_maps", subject_id, code_version=hashlib.sha256(made.hand_mask.tobytes()).hexdigest(), settings={**sides, "tile_px": settings.shard.tile_px},
+        "hand_maps", subject_id, code_version=hashlib.sha256(made.hand_mask.tobytes()).hexdigest(), settings={**sides, "tile_px": settings.shard.tile_px, "tiers": " ".join(settings.shard.tiers)},
         inputs=_inputs(workspace, subject_id, "capture_index", "scan_maps", "hand_pose"),
-        work=lambda folder: _write_masks(create_group(folder / "maps.zarr"), made),
+        work=lambda folder: _write_masks(create_group(folder / "maps.zarr"), made, settings.shard.tiers),
     )  # fmt: skip
 
 
@@ -155,7 +156,7 @@ def put_together(
     """The stage `subject_labels`, without its picture: there are no raw images here."""
 
     def work(folder: Path) -> None:
-        _write_masks(create_group(folder / labels.LABELS, {"camera_ids": list(CAMERAS)}), made)
+        _write_masks(create_group(folder / labels.LABELS, {"camera_ids": list(CAMERAS)}), made, settings.shard.tiers)
         for name, model in LABEL_MODELS.items():
             write_rows(folder / "tables" / f"{name}.parquet", model, getattr(made, name))
         (folder / "tables" / RELEASED_CONVENTION).write_bytes(convention_bytes(convention(**changes)))
@@ -176,12 +177,19 @@ def _inputs(workspace: Workspace, subject_id: str, *stages: str) -> dict[str, st
     return {stage: workspace.require(stage, subject_id).digest for stage in stages}
 
 
-def _write_masks(group: zarr.Group, made: TinyLabels) -> None:
+def every_other(pixels: np.ndarray, tier: Tier) -> np.ndarray:
+    """What the tiny subjects have at a tier: the upper left pixel of each area, which is nobody's mean."""
+    factor = FACTORS[tier]
+    return np.ascontiguousarray(pixels[:, :, ::factor, ::factor])
+
+
+def _write_masks(group: zarr.Group, made: TinyLabels, tiers: Sequence[Tier]) -> None:
     for name in LABEL_ARRAYS:
-        pixels = getattr(made, name)
-        array = create_image_array(group, f"{name}/full", pixels.shape, pixels.dtype, tile_px=TILE)
-        for row, frame in enumerate(pixels):
-            write_frame(array, row, frame)
+        for tier in tiers:
+            pixels = every_other(getattr(made, name), tier)
+            array = create_image_array(group, f"{name}/{tier}", pixels.shape, pixels.dtype, tile_px=TILE)
+            for row, frame in enumerate(pixels):
+                write_frame(array, row, frame)
 
 
 def _joint(subject_id: str, frame: int, joint: int, rng: np.random.Generator) -> Keypoint3DRow:

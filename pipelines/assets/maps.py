@@ -18,7 +18,7 @@ from pipelines.resources import Compute, Places
     pool=HEAVY,
 )
 def scan_maps(context: dg.AssetExecutionContext, places: Places, compute: Compute) -> None:
-    """Mask, metric depth and camera-space normals of a subject's scans in every colour view, full resolution."""
+    """Mask, metric depth and camera-space normals of a subject's scans in every colour view, at every resolution tier."""
     from palm_data.maps.scan_maps import make_scan_maps
 
     make_subjects(context, make_scan_maps, places, compute)

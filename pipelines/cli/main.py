@@ -18,6 +18,7 @@ from pipelines.cli import (
     mano,
     materialize,
     release,
+    schemas,
     simulate,
     train,
     ui,
@@ -48,6 +49,7 @@ app.command("export")(export.export)
 app.command("import")(imports.import_)
 app.command("view")(view.view)
 app.command("fetch")(fetch.fetch)
+app.command("schemas")(schemas.schemas)
 app.command("ui")(ui.ui)
 app.command("doctor")(doctor.doctor)
 

@@ -5,11 +5,16 @@ from collections.abc import Iterator
 
 from palm_data.report.papers.facts import BAND_TITLES, SPLIT_NAMES, ReleaseFacts, plural, share, size_text, stated
 from schemas.release import SCHEMA_VERSION
+from schemas.tier import in_order
 
 _LABEL_ROWS = """
 | `tables/{keypoints_2d,keypoints_3d,hands,quality}.parquet` | the joints detected and triangulated, the fitted hands, the quality of each capture |
 | `tables/hand_convention.json` | how the numbers of hands are to be read: side, hand model and its digest, flat_hand_mean |
-| `shards/<subject>.zarr` | also `hand_mask/full` (the fitted hand) and `training_mask/full` (the scan near the hand) |"""
+| `shards/<subject>.zarr` | also `hand_mask/<tier>` (the fitted hand) and `training_mask/<tier>` (the scan near the hand) |"""
+
+_MONO_ROWS = """
+| `tables/{mono_images,mono_cameras}.parquet` | the mono cameras' images, and their calibration |
+| `shards/<subject>.zarr` | also `mono/<tier>`: the mono cameras' images, grey, undistorted |"""
 
 _LABELS = """\
 - Joints: world metres, MANO's order, then the tips from thumb to pinky; a missing joint is null. Hands: MANO's
@@ -56,7 +61,7 @@ Check every byte with `palm verify <this folder>`. Nothing here is ever changed;
 | `manifest.json` | what this version is: parent, splits, counts, settings, merkle root; written last |
 | `files.parquet` | every other file with its size and sha256 |
 | `tables/*.parquet` | subjects, gestures, captures, images, cameras, splits; units are in the columns' descriptions |
-| `shards/<subject>.zarr` | one Zarr v3 group a subject: `rgb/full`, `mask/full`, `depth/full`, `normal/full`, `scan/*` |{_LABEL_ROWS if labels else ""}
+| `shards/<subject>.zarr` | one Zarr v3 group a subject: `rgb/<tier>`, `mask/<tier>`, `depth/<tier>`, `normal/<tier>`, `scan/*` |{_LABEL_ROWS if labels else ""}{_MONO_ROWS if "mono_images" in facts.tables else ""}
 | `report/index.html` | the figures of this data, on one page |
 | `report/left_out.json` | subjects and captures that are not here, with reasons |
 | `DATASHEET.md` | how and why the data was made, who is in it, and what it must not be used for |
@@ -73,6 +78,8 @@ Check every byte with `palm verify <this folder>`. Nothing here is ever changed;
 - `rgb` uint8 sRGB, undistorted; views whose image is missing are zero (`present` in the images table). `mask` 0 or
   255. `depth` uint16 times the array's `unit_mm`, along z, 0 = none. `normal` int16 / 32767, camera axes,
   0 = none. Scans: world metres, concatenated over captures, with offsets.
+- Tiers: {", ".join(in_order(row.tier for row in facts.files if row.tier))}. Cameras and pixels in tables are those of the full one; at
+  half size, K and pixel coordinates are half of them. `open_release(..., tier="half")` does that for you.
 - Images lie in the rig's common orientation; `turn_deg` is the clockwise turn that was applied.
 {_LABELS if labels else _NO_LABELS}
 ## Who is in it

@@ -23,6 +23,7 @@ from schemas.capture import AgeBand, CaptureIndex, HeightBand, Sex, SkinTone
 from schemas.ids import SubjectId
 from schemas.publisher import Origin
 from schemas.release import (
+    MONO_MODELS,
     CameraRow,
     CaptureRow,
     FileRow,
@@ -54,6 +55,7 @@ ROW_MODELS: Mapping[str, type[BaseModel]] = {
     "cameras": CameraRow,
     "splits": SplitRow,
     **LABEL_MODELS,
+    **MONO_MODELS,
 }
 _SIMULATED = "SIM"
 

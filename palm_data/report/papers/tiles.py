@@ -13,8 +13,8 @@ from numpy import ndarray
 from palm_data.report.papers.arrays import Arrays
 from palm_data.report.papers.facts import ReleaseFacts
 from palm_data.report.pictures import GOOD, NEUTRAL, draw_contours, normals_to_rgb
-from palm_data.store.sources import TIER
 from schemas.ids import CameraId, SubjectId
+from schemas.tier import FULL
 
 TILE_PX = 176
 MAX_PICTURE_BYTES = 2_400_000
@@ -78,7 +78,7 @@ class Tiles:
         picture = _scaled(pixels, side)
         if outlined:
             for name, colour in (("mask", NEUTRAL), ("hand_mask", GOOD)):
-                if self.arrays.has(capture.subject_id, f"{name}/{TIER}"):
+                if self.arrays.has(capture.subject_id, f"{name}/{FULL}"):
                     mask = self._view(capture, seen, name)[box]
                     picture = draw_contours(picture, _nearest(mask, picture), colour)
         return self._encoded(picture)
@@ -97,7 +97,7 @@ class Tiles:
         return self._view(capture, seen, name)[box], box
 
     def _view(self, capture: Capture, seen: Seen, name: str) -> ndarray:
-        return self.arrays.view(capture.subject_id, f"{name}/{TIER}", capture.row, seen.view)
+        return self.arrays.view(capture.subject_id, f"{name}/{FULL}", capture.row, seen.view)
 
     def _encoded(self, picture: UInt8[ndarray, "height width 3"]) -> str | None:
         """The picture as a data URL; None if the page has enough pictures already."""

@@ -34,7 +34,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiny_module, "_arrays", with_blocks)
-        made = tiny_workspace(tmp_path_factory.mktemp("seen"), ("0001", "0002", "0003"))
+        made = tiny_workspace(tmp_path_factory.mktemp("seen"), ("0001", "0002", "0003"), tiers=("full", "half"))
     publish_release("0.1.0", made.workspace, without_labels(made.settings))
     publish_release("0.2.0", made.workspace, made.settings)
     return made

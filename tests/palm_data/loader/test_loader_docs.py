@@ -20,8 +20,9 @@ def test_the_snippets_of_the_page_run(seen: Tiny, monkeypatch: pytest.MonkeyPatc
     snippets = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     for snippet in snippets:
         exec(compile(snippet.replace("size=128", "size=5"), str(PAGE), "exec"), names)  # noqa: S102
-    assert len(snippets) == 4
+    assert len(snippets) == 5
     assert {tuple(pixels.shape[1:]) for pixels in trained} == {(10, 13, 3), (5, 5, 3)}
+    assert (names["small"].tier, names["large"].tier) == ("half", "full")  # type: ignore[attr-defined]
     assert names["surface"].shape == (1024, 3)  # type: ignore[attr-defined]
     assert names["loader"].state_dict()["epoch"] == 2  # type: ignore[attr-defined]
 

@@ -240,7 +240,7 @@ def test_a_tile_with_a_fitting_checksum_around_nonsense_is_damage(folder: Path) 
 def test_metadata_of_another_writer_is_refused_and_named(tmp_path: Path) -> None:
     group = zarr.create_group(tmp_path / "g", zarr_format=3)
     group.create_array("plain/full", shape=(1, 2, 4, 4), dtype="uint8", chunks=(1, 2, 4, 4))
-    with pytest.raises(StoreError, match="g/plain/full/zarr.json: expected the description of a sharded array"):
+    with pytest.raises(StoreError, match=r"g/plain/full/zarr.json: expected the description of a sharded array"):
         shard_of(tmp_path / "g").frame("plain/full", 0)
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from palm_data.calibration.cameras import colour_cameras, load_cameras
+from palm_data.camera.tier import camera_at
 from palm_data.capture.index import load_index
 from palm_data.hand.fits import load_hands
 from palm_data.hand.layer import HandLayer
@@ -21,6 +22,7 @@ from palm_data.testing.shapes import Surface as LobedSurface
 from schemas.errors import BadInputError, ConsentError, IntegrityError, StoreError
 from schemas.hand import HandRow
 from schemas.settings import TrainingMaskSettings
+from schemas.tier import FACTORS, Tier
 from tests.palm_data.calibration.sessions import SIZE, Ingested, ingested, withdraw
 from tests.palm_data.maps.hands import centred_row, write_hands
 from tests.palm_data.maps.scenes import Scene, cast_rays
@@ -66,9 +68,9 @@ def small(tmp_path: Path) -> Ingested:
     return session
 
 
-def pixels(made: Ingested, name: str, subject_id: str = "0001") -> np.ndarray:
+def pixels(made: Ingested, name: str, subject_id: str = "0001", *, tier: Tier = "full") -> np.ndarray:
     stage = "scan_maps" if name == "mask" else "hand_maps"
-    return np.asarray(open_group(made.workspace.output(stage, subject_id) / "maps.zarr")[f"{name}/full"])
+    return np.asarray(open_group(made.workspace.output(stage, subject_id) / "maps.zarr")[f"{name}/{tier}"])
 
 
 def test_the_arrays_are_laid_out_as_the_scans_masks(made: Ingested) -> None:
@@ -84,26 +86,32 @@ def test_the_arrays_are_laid_out_as_the_scans_masks(made: Ingested) -> None:
     assert open_group(home).attrs["camera_ids"] == [f"MCU_{pod:02d}" for pod in range(1, 8)]
 
 
-def test_the_hand_is_what_ray_casting_sees_of_the_posed_model(made: Ingested) -> None:
+@pytest.mark.parametrize("tier", ["full", "half"])
+def test_the_hand_is_what_ray_casting_sees_of_the_posed_model(made: Ingested, tier: Tier) -> None:
     model = load_hand_model()
     row = load_hands(made.workspace, "0002")[0]
     values = [getattr(row, name) for name in ("global_orient", "hand_pose", "betas", "transl")]
     with torch.no_grad():
         posed = HandLayer(model, dtype=torch.float64)(*(torch.tensor([value], dtype=torch.float64) for value in values))
-    masks = pixels(made, "hand_mask", "0002")[0] > 0
-    for view, camera in enumerate(colour_cameras(load_cameras(made.workspace, made.calibration_id))):
-        pose = camera.world_to_camera()
+    masks = pixels(made, "hand_mask", "0002", tier=tier)[0] > 0
+    for view, full in enumerate(colour_cameras(load_cameras(made.workspace, made.calibration_id))):
+        camera = camera_at(full, tier)
+        pose, size = camera.world_to_camera(), (camera.width, camera.height)
         in_camera = posed.vertices[0].numpy() @ pose[:3, :3].T + pose[:3, 3]
-        scene = Scene(in_camera, model.faces.astype(np.int32), camera.intrinsics(), *SIZE)
-        assert masks[view].sum() > 1000
-        assert (masks[view] == cast_rays(scene, Roi(0, 0, *SIZE)).hit).mean() > 0.9998
+        scene = Scene(in_camera, model.faces.astype(np.int32), camera.intrinsics(), *size)
+        assert masks[view].sum() > 1000 / FACTORS[tier] ** 2
+        assert (masks[view] == cast_rays(scene, Roi(0, 0, *size)).hit).mean() > 0.9996
 
 
-def test_the_training_mask_is_fused_from_the_two_masks(made: Ingested) -> None:
-    sides = mask_sides(TrainingMaskSettings(), *SIZE)
-    for scan, hand, training in zip(*(pixels(made, n, "0002") for n in ("mask", "hand_mask", "training_mask")), strict=True):  # fmt: skip
+@pytest.mark.parametrize("tier", ["full", "half"])
+def test_the_training_mask_is_fused_from_the_two_masks(made: Ingested, tier: Tier) -> None:
+    scans, hands, trainings = (
+        pixels(made, name, "0002", tier=tier) > 0 for name in ("mask", "hand_mask", "training_mask")
+    )
+    sides = mask_sides(TrainingMaskSettings(), scans.shape[3], scans.shape[2])
+    for scan, hand, training in zip(scans, hands, trainings, strict=True):
         for view in range(len(scan)):
-            np.testing.assert_array_equal(training[view] > 0, fused_mask(scan[view] > 0, hand[view] > 0, sides))
+            np.testing.assert_array_equal(training[view], fused_mask(scan[view], hand[view], sides))
         assert training.any(axis=(1, 2)).all()
 
 

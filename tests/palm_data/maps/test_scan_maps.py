@@ -9,6 +9,7 @@ import zarr
 from palm_data.calibration.cameras import colour_cameras, load_cameras
 from palm_data.calibration.verify import verify_calibration
 from palm_data.camera.pinhole import undistort_image, undistorted
+from palm_data.camera.tier import camera_at
 from palm_data.capture.index import load_index
 from palm_data.capture.ingest import ingest_subject
 from palm_data.maps.captured import read_surface, read_view_image
@@ -24,6 +25,7 @@ from palm_data.testing.shapes import Surface as LobedSurface
 from schemas.camera import Camera
 from schemas.capture import CaptureRecord
 from schemas.errors import BadInputError, ConsentError, GeometryError, IntegrityError, StoreError
+from schemas.tier import Tier
 from tests.palm_data.calibration.sessions import SIZE, Ingested, ingested, withdraw
 from tests.palm_data.maps.scenes import Scene, cast_rays
 
@@ -41,8 +43,8 @@ def maps(made: Ingested, subject_id: str = "0001") -> zarr.Group:
     return open_group(made.workspace.output("scan_maps", subject_id) / "maps.zarr")
 
 
-def pixels(made: Ingested, name: str, subject_id: str = "0001") -> np.ndarray:
-    return np.asarray(maps(made, subject_id)[f"{name}/full"])
+def pixels(made: Ingested, name: str, subject_id: str = "0001", *, tier: Tier = "full") -> np.ndarray:
+    return np.asarray(maps(made, subject_id)[f"{name}/{tier}"])
 
 
 def cameras(made: Ingested) -> tuple[Camera, ...]:
@@ -66,31 +68,50 @@ def test_the_arrays_have_the_agreed_names_shapes_and_types(made: Ingested) -> No
     assert set(np.unique(pixels(made, "mask"))) == {0, 255}
 
 
-def test_mask_depth_and_normals_are_of_the_same_pixels(made: Ingested) -> None:
-    seen = pixels(made, "mask") == 255
-    np.testing.assert_array_equal(pixels(made, "depth") > 0, seen)
-    np.testing.assert_array_equal((pixels(made, "normal") != 0).any(axis=-1), seen)
-    length = np.linalg.norm(decode_normals(pixels(made, "normal"))[seen], axis=-1)
+@pytest.mark.parametrize("tier", ["full", "half"])
+def test_mask_depth_and_normals_are_of_the_same_pixels(made: Ingested, tier: Tier) -> None:
+    seen = pixels(made, "mask", tier=tier) == 255
+    assert seen.shape == (2, 7, *((170, 204) if tier == "full" else (85, 102)))
+    np.testing.assert_array_equal(pixels(made, "depth", tier=tier) > 0, seen)
+    np.testing.assert_array_equal((pixels(made, "normal", tier=tier) != 0).any(axis=-1), seen)
+    length = np.linalg.norm(decode_normals(pixels(made, "normal", tier=tier))[seen], axis=-1)
     np.testing.assert_allclose(length, 1.0, atol=1e-4)
 
 
-def test_the_maps_are_what_ray_casting_sees_of_the_true_surface(made: Ingested) -> None:
+@pytest.mark.parametrize("tier", ["full", "half"])
+def test_the_maps_are_what_ray_casting_sees_of_the_true_surface(made: Ingested, tier: Tier) -> None:
     """Portrait pods, millimetre scans, both file formats: all of it has to fit."""
     for subject_id in made.session.subject_ids:
+        mask, depth, normal = (pixels(made, name, subject_id, tier=tier) for name in ("mask", "depth", "normal"))
         for row, capture in enumerate(load(made, subject_id)):
             surface = true_surface(made, capture.gesture, subject_id)
-            for view, camera in enumerate(cameras(made)):
+            for view, full in enumerate(cameras(made)):
+                camera = camera_at(full, tier)
                 pose = camera.world_to_camera()
                 in_camera = surface.vertices @ pose[:3, :3].T + pose[:3, 3]
-                scene = Scene(in_camera, surface.faces, camera.intrinsics(), *SIZE)
-                rays = cast_rays(scene, Roi(0, 0, *SIZE))
-                mask = pixels(made, "mask", subject_id)[row, view] == 255
-                assert (mask == rays.hit).mean() > 0.9998
-                both = mask & rays.hit
-                depth = decode_depth(pixels(made, "depth", subject_id)[row, view], 0.05)
-                assert np.median(np.abs(depth - rays.depth)[both]) < 0.05e-3
-                normal = decode_normals(pixels(made, "normal", subject_id)[row, view])
-                assert np.median((normal * rays.normal).sum(axis=-1)[both]) > 0.99999
+                size = (camera.width, camera.height)
+                rays = cast_rays(Scene(in_camera, surface.faces, camera.intrinsics(), *size), Roi(0, 0, *size))
+                seen = mask[row, view] == 255
+                assert (seen == rays.hit).mean() > 0.9996
+                both = seen & rays.hit
+                metres = decode_depth(depth[row, view], 0.05)
+                assert np.median(np.abs(metres - rays.depth)[both]) < 0.05e-3
+                cosine = (decode_normals(normal[row, view]) * rays.normal).sum(axis=-1)
+                assert np.median(cosine[both]) > 0.99999
+
+
+def test_a_pixel_of_half_size_lies_amid_four_of_the_full_maps(made: Ingested) -> None:
+    """Half a pixel lost between tiers would move the depth of every slope."""
+    full = decode_depth(pixels(made, "depth"), 0.05)
+    four = full.reshape(2, 7, 85, 2, 102, 2).transpose(0, 1, 2, 4, 3, 5).reshape(2, 7, 85, 102, 4)
+    inside = (four > 0).all(axis=-1) & (pixels(made, "mask", tier="half") == 255)
+    assert inside.sum() > 10_000
+    half = decode_depth(pixels(made, "depth", tier="half"), 0.05)
+    gap_mm = (half - four.mean(axis=-1))[inside] * 1000
+    assert np.median(np.abs(gap_mm)) < 0.06
+    right, left = four[..., [1, 3]].mean(axis=-1), four[..., [0, 2]].mean(axis=-1)
+    slope_mm = (right - left)[inside] * 1000
+    assert abs((gap_mm * slope_mm).sum() / (slope_mm**2).sum()) < 0.05
 
 
 def test_the_maps_lie_on_the_undistorted_images(made: Ingested) -> None:

@@ -90,8 +90,9 @@ def test_masks_share_the_files_of_the_maps(made: Ingested) -> None:
     maps = made.workspace.output("hand_maps", SUBJECT) / "maps.zarr"
     mine = made.workspace.output("subject_labels", SUBJECT) / "labels.zarr"
     files = [path.relative_to(maps) for name in ("hand_mask", "training_mask") for path in (maps / name).rglob("*.*")]
-    files += [Path(f"{name}/full/c/{row}/0/0/0") for name in ("hand_mask", "training_mask") for row in (0, 1)]
-    assert len(files) == 8
+    tiers = [f"{name}/{tier}" for name in ("hand_mask", "training_mask") for tier in ("full", "half")]
+    files += [Path(f"{tier}/c/{row}/0/0/0") for tier in tiers for row in (0, 1)]
+    assert len(files) == 14
     assert all((maps / file).samefile(mine / file) for file in files)
     assert json.loads((mine / "zarr.json").read_bytes())["attributes"]["frames"] == [1, 2]
 

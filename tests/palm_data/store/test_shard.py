@@ -10,6 +10,7 @@ import zarr
 import palm_data
 from palm_data.calibration.cameras import colour_cameras, load_cameras
 from palm_data.calibration.verify import verify_calibration
+from palm_data.camera.area import image_at
 from palm_data.camera.pinhole import undistort_image
 from palm_data.camera.turn import turn_image
 from palm_data.capture.images import read_image
@@ -23,6 +24,7 @@ from palm_data.store.tables import read_rows
 from palm_data.store.verify import verify_release
 from palm_data.store.workspace import Workspace
 from palm_data.testing.raw_session import RawSession, write_raw_session
+from schemas.arrays import ARRAYS, SCAN
 from schemas.errors import BadInputError, ConsentError, IntegrityError, StoreError
 from schemas.release import CameraRow, CaptureRow, ImageRow
 from schemas.settings import Settings, ShardSettings, without_labels
@@ -163,7 +165,10 @@ def test_the_group_explains_itself(made: Made) -> None:
     assert attributes["frames"] == [1, 2]
     assert "metres" in attributes["world"]
     assert open_array(made.shard(), "depth/full").attrs["unit_mm"] == 0.05
-    assert "sRGB" in open_array(made.shard(), "rgb/full").attrs["description"]
+    for name in ("rgb/full", "rgb/half", "mask/half", "depth/half", "normal/full", *SCAN):
+        about = ARRAYS[name] if name in SCAN else ARRAYS[name.split("/")[0]]
+        assert about.attributes().items() <= dict(open_array(made.shard(), name).attrs).items()
+        assert open_array(made.shard(), name).dtype == about.dtype
 
 
 def test_figures_and_a_picture_are_left_for_a_person(made: Made) -> None:
@@ -188,6 +193,33 @@ def test_the_background_is_zeroed_when_the_settings_say_so(made: Made, own: Made
     assert not zeroed[~mask].any()
     assert (zeroed[mask] == kept[mask]).all()
     assert kept[~mask].any()
+    assert open_array(own.shard(), "rgb/full").attrs["background"] == "zero"
+    half = open_array(own.shard(), "mask/half")[...] > 0
+    kept, zeroed = (open_array(one.shard(), "rgb/half")[...] for one in (made, own))
+    assert not zeroed[~half].any()
+    assert (zeroed[half] == kept[half]).all()  # no black fringe from the background that was removed
+    assert kept[~half].any()
+
+
+def test_smaller_tiers_are_the_full_images_averaged(made: Made) -> None:
+    full, half = (open_array(made.shard("0002"), f"rgb/{tier}")[...] for tier in ("full", "half"))
+    assert half.shape == (2, PODS, 40, 48, 3)
+    for capture in range(2):
+        for view in range(PODS):
+            assert (half[capture, view] == image_at(full[capture, view], "half")).all()
+
+
+def test_other_tiers_in_the_settings_make_maps_and_shard_out_of_date(made: Made, own: Made) -> None:
+    settings = own.settings.model_copy(update={"shard": ShardSettings(tile_px=32, tiers=("full", "quarter"))})
+    with pytest.raises(
+        StoreError, match=r"mask: tiers: expected full, quarter, found full, half\. Materialize scan_maps"
+    ):
+        build_subject_shard("0001", own.workspace, settings)
+    assert "settings" in str(out_of_date(load_index(made.workspace, "0001"), made.workspace, settings))
+    assert make_scan_maps("0001", own.workspace, settings).ran
+    assert build_subject_shard("0001", own.workspace, settings).ran
+    assert sorted(own.shard()["rgb"]) == ["full", "quarter"]
+    assert open_array(own.shard(), "depth/quarter").shape == (2, PODS, 20, 24)
 
 
 @pytest.mark.parametrize("kind", ["image", "scan", "texture"])
