@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from palm_data.store.atomic import write_bytes
+from palm_data.store.cache import CacheFolder, default_cache
 from palm_data.store.erasure import erase_local, erase_version, local_items, person_digest, released_files
 from palm_data.store.manifest import versions
 from palm_data.store.numbers import next_version
@@ -27,7 +28,7 @@ from palm_data.store.withdrawals import (
 )
 from palm_data.store.workspace import Workspace
 from schemas.errors import ConsentError, IntegrityError
-from schemas.ids import SubjectId, VersionId
+from schemas.ids import Sha256, SubjectId, VersionId
 from schemas.settings import Settings
 from schemas.withdrawal import LocalErasure, LocalItem, ReleasedErasure, VersionFiles
 
@@ -82,7 +83,8 @@ def withdraw(
     released = ReleasedErasure(subject_id=subject_id, person=event.person, versions=(*kept, *shown))
     if released.versions:
         _publish_list(releases, released)
-    local = LocalErasure(subject_id=subject_id, items=tuple(local_items(settings, workspace, released, models)))
+    items = [*local_items(settings, workspace, released, models), *_cached(settings, released)]
+    local = LocalErasure(subject_id=subject_id, items=tuple(items))
     _write(local_path(workspace, subject_id), local)
     published = _publish_without(settings, progress)
     marked = mark_versions(releases, [subject_id])
@@ -103,7 +105,10 @@ def erase(done: Withdrawal, workspace: Workspace, settings: Settings) -> Withdra
     releases = place_at(settings.releases)
     if done.subject_id not in read_ledger(releases).withdrawn:
         raise ConsentError(f"subject {done.subject_id}: expected a withdrawal in the ledger, found none.")
-    items: list[LocalItem] = [erase_local(item, workspace) for item in done.local.items]
+    items = [erase_local(item, workspace) for item in done.local.items if item.kind != "cache"]
+    for item in _cached(settings, done.released):
+        _cache(settings).purge(_digests(done.released))
+        items.append(item.model_copy(update={"erased": True}))
     for version in done.marked:
         freed = erase_version(releases, version)
         items.append(
@@ -143,6 +148,25 @@ def _publish_without(settings: Settings, progress: Callable[[int, int], None] | 
         contents = reduced_contents(plan, parent, settings, Path(scratch))
         publish_contents(plan, contents, settings.releases, progress=progress)
     return version
+
+
+def _cache(settings: Settings) -> CacheFolder:
+    folder = settings.cache.folder or default_cache()
+    return CacheFolder(folder.expanduser().absolute(), int(settings.cache.max_gb * 1e9))
+
+
+def _digests(released: ReleasedErasure) -> set[Sha256]:
+    return {file.sha256 for version in released.versions for file in version.files}
+
+
+def _cached(settings: Settings, released: ReleasedErasure) -> list[LocalItem]:
+    """What this machine's cache of remote versions holds of the person."""
+    cache = _cache(settings)
+    size = cache.size(_digests(released))
+    if not size:
+        return []
+    remedy = "erased by palm withdraw --erase; other people's machines have caches too"
+    return [LocalItem(path=str(cache.folder), kind="cache", bytes=size, holds="about", remedy=remedy)]
 
 
 def _released_path(subject_id: SubjectId) -> str:

@@ -1,6 +1,7 @@
 """What lies beside versions, in a store: withdrawing, marks, lists, erasing, and what is left over."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -17,15 +18,24 @@ from palm_data.store.withdraw import erase, withdraw
 from palm_data.store.withdrawals import read_ledger, read_status
 from palm_data.testing.tiny import tiny_workspace
 from schemas.errors import ConsentError, StoreError
-from schemas.settings import without_labels
+from schemas.settings import CacheSettings, without_labels
 
 GONE = "7391"
 
 
+def files_of(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
 def test_somebody_withdraws_from_a_store(url: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    made = tiny_workspace(tmp_path_factory.mktemp("tiny"), ["0001", GONE])
-    settings, place = without_labels(made.settings.model_copy(update={"releases": url})), place_at(url)
+    made, cache = tiny_workspace(tmp_path_factory.mktemp("tiny"), ["0001", GONE]), tmp_path_factory.mktemp("cache")
+    changed = {"releases": url, "cache": CacheSettings(folder=cache)}
+    settings, place = without_labels(made.settings.model_copy(update=changed)), place_at(url)
     publish_release("1.0.0", made.workspace, settings)
+    old = palm_data.open_release(url, "1.0.0", cache=cache)
+    theirs = old.subject(GONE)[0].rgb.tobytes()
+    kept = old.subject("0001")[0].rgb.tobytes()
+    held = files_of(cache)
     done = withdraw(GONE, made.workspace, settings)
     assert (done.published, done.marked) == ("2.0.0", ("1.0.0",))
     files = place.files("2.0.0")
@@ -45,6 +55,13 @@ def test_somebody_withdraws_from_a_store(url: str, tmp_path_factory: pytest.Temp
 
     erased = erase(done, made.workspace, settings)
     assert erased.erased_versions == ("1.0.0",)
+    assert next(item for item in erased.local.items if item.kind == "cache").erased
+    gone = held - files_of(cache)
+    about = {file.sha256 for file in done.released.versions[0].files}
+    assert gone
+    assert all(name.partition(".")[0] in about for name in gone)
+    assert not any(name.partition(".")[0] in about for name in files_of(cache))
+    assert palm_data.open_release(url, cache=cache)[0].rgb.tobytes() == kept != theirs
     assert versions(place) == ["2.0.0"]
     assert [path for path in place.files().paths() if path.startswith("1.0.0/")] == []
     assert verify_release(files, deep=True).passed
