@@ -66,10 +66,11 @@ def tombstones(settings: Settings, subject_ids: Iterable[str]) -> dict[str, str]
         IntegrityError: if the ledger of withdrawals is not readable.
     """
     from palm_data.capture.tables import read_subjects
+    from palm_data.store.places import place_at
     from palm_data.store.withdrawals import read_ledger
     from schemas.capture import Consent
 
-    raw, ledger = settings.raw, read_ledger(settings.releases).withdrawn
+    raw, ledger = settings.raw, read_ledger(place_at(settings.releases)).withdrawn
     try:
         people = read_subjects(raw).rows
     except BadInputError:  # then nobody's consent is known, and each subject's own stage says so

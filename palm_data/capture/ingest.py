@@ -25,6 +25,7 @@ from palm_data.capture.quarantine import set_aside
 from palm_data.capture.raw_files import require_inside
 from palm_data.capture.tables import RowTable, read_gestures, read_session, read_subjects
 from palm_data.store.atomic import file_sha256
+from palm_data.store.places import place_at
 from palm_data.store.withdrawals import require_consent
 from palm_data.store.workspace import StageReport, Workspace
 from schemas.capture import CaptureIndex, Consent, Gesture, Quarantined, Session, Subject
@@ -91,7 +92,7 @@ def ingest_subject(
             f"on {subject.consent_date.isoformat()}. Their files are not opened; move them off the raw root."
         )
     try:
-        require_consent(settings.releases, [subject_id])
+        require_consent(place_at(settings.releases), [subject_id])
     except ConsentError:
         workspace.forget(STAGE, subject_id)
         raise

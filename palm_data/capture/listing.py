@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from palm_data.capture.images import read_image
 from palm_data.capture.tables import read_subjects
 from palm_data.report.pictures import BAD, contact_sheet, fit_within, framed, write_png
+from palm_data.store.places import place_at
 from palm_data.store.withdrawals import require_consent
 from palm_data.store.workspace import StageReport, Workspace
 from schemas.capture import Consent
@@ -48,7 +49,7 @@ def list_session(subject_id: SubjectId, workspace: Workspace, settings: Settings
     person = read_subjects(settings.raw).row(subject_id)
     if person.consent is not Consent.GRANTED:
         raise ConsentError(f"subject {subject_id}: consent: expected granted, found {person.consent}.")
-    require_consent(settings.releases, [subject_id])
+    require_consent(place_at(settings.releases), [subject_id])
     folder = settings.raw / subject_id
     files = listed_files(folder)
     if not files:

@@ -17,7 +17,7 @@ from palm_data.interop.interhand_subject import MET_FILE, STAGE, import_subject,
 from palm_data.store.contents import Entry, ReleaseContents, array_entries, document, terms
 from palm_data.store.label_tables import CONVENTION_FILE, convention_bytes, with_convention
 from palm_data.store.plan import LeftOut, ReleasePlan
-from palm_data.store.release import Publication, publish_contents
+from palm_data.store.release import publish_contents
 from palm_data.store.shard import SHARD
 from palm_data.store.tables import concatenated, rows_bytes, table_bytes
 from palm_data.store.workspace import Workspace
@@ -126,7 +126,7 @@ def import_interhand(
     )  # fmt: skip
     imported = _Imported(taken, split, load_hand_model(settings.hand_model).convention(), tuple(met))
     manifest = publish_contents(
-        Publication(version=plan.version, parent=plan.parent, withdrawn=plan.withdrawn),
+        plan,
         _gather(plan, imported, workspace, settings),
         settings.releases,
     )

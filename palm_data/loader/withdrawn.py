@@ -11,8 +11,9 @@ from numpy import ndarray
 
 from palm_data.loader.tables import Tables
 from palm_data.store.files import Files
+from palm_data.store.places import place_at
 from palm_data.store.withdrawals import read_status, status_text
-from schemas.errors import ConsentError
+from schemas.errors import ConsentError, IntegrityError, StoreError
 from schemas.ids import SubjectId, VersionId
 from schemas.withdrawal import VersionStatus
 
@@ -32,6 +33,10 @@ def not_withdrawn(tables: Tables, named: Collection[SubjectId]) -> Int[ndarray, 
         IntegrityError: if the version's status is damaged: nobody's consent is known then.
     """
     subject_ids, status = tables["captures"]["subject_id"], status_of(tables.files, tables.manifest.version)
+    if status is None:
+        text = f"{tables.files.name}: the status beside this version cannot be read: nobody can say here who withdrew."
+        warnings.warn(text, WithdrawnWarning, stacklevel=3)
+        return np.arange(len(subject_ids))
     gone = status.withdrawn_ids & set(pc.unique(subject_ids).to_pylist())
     if not gone:
         return np.arange(len(subject_ids))
@@ -44,10 +49,15 @@ def not_withdrawn(tables: Tables, named: Collection[SubjectId]) -> Int[ndarray, 
     return np.flatnonzero(~np.asarray(pc.is_in(subject_ids, pa.array(sorted(gone)))))
 
 
-def status_of(files: Files, version: VersionId) -> VersionStatus:
-    """What became of a version, as the status beside it says.
+def status_of(files: Files, version: VersionId) -> VersionStatus | None:
+    """What became of a version, as the status beside it says; None if its place will not tell.
 
     Raises:
-        IntegrityError: if that is damaged.
+        IntegrityError: if the status is damaged.
     """
-    return read_status(files.name.rpartition("/")[0], version)
+    try:
+        return read_status(place_at(files.name.rpartition("/")[0]), version)
+    except IntegrityError:
+        raise
+    except (StoreError, OSError):
+        return None

@@ -102,9 +102,10 @@ class CacheFolder:
                 gone += size
         return gone
 
-    def size(self) -> int:
-        """Bytes kept."""
-        return sum(size for _, size, _ in self._kept())
+    def size(self, digests: Collection[Sha256] | None = None) -> int:
+        """Bytes kept; of files with these digests only, if some are given."""
+        wanted = None if digests is None else set(digests)
+        return sum(size for path, size, _ in self._kept() if wanted is None or path.name.partition(".")[0] in wanted)
 
     def shrink(self) -> None:
         """Forget what was used longest ago, as far as there is more than the bound; and what writers left that died."""

@@ -1,5 +1,6 @@
 """What has to be erased when somebody withdraws: in every version, and on this machine."""
 
+import hashlib
 import re
 import shutil
 from collections.abc import Collection, Iterator
@@ -7,9 +8,10 @@ from pathlib import Path
 
 from palm_data.capture.index import load_index, subject_digest
 from palm_data.store.atomic import file_sha256
-from palm_data.store.files import LocalFiles
+from palm_data.store.files import Files, LocalFiles
 from palm_data.store.learned import models_below, read_seen
 from palm_data.store.manifest import FILES_FILE, MANIFEST_FILE, read_manifest, versions
+from palm_data.store.places import Place
 from palm_data.store.side import SHARDS, Side, published_side
 from palm_data.store.withdrawals import mark_erased, people_of
 from palm_data.store.workspace import StageRecord, Workspace
@@ -30,21 +32,19 @@ def person_digest(workspace: Workspace, subject_id: SubjectId) -> Sha256 | None:
         return None
 
 
-def released_files(releases: Path, subject_id: SubjectId) -> list[VersionFiles]:
+def released_files(releases: Place, subject_id: SubjectId) -> list[VersionFiles]:
     """The files of every version that are about a person or contain them, lowest version first.
 
     Raises:
         IntegrityError: if a version's manifest, files table or a table is damaged: what it holds is not known then.
+        StoreError: if a remote place refuses or does not answer.
     """
-    return [
-        _files_of(releases / version, subject_id)
-        for version in versions(releases)
-        if subject_id in people_of(releases / version)
-    ]
+    places = (releases.files(version) for version in versions(releases))
+    return [_files_of(files, subject_id) for files in places if subject_id in people_of(files)]
 
 
-def _files_of(folder: Path, subject_id: SubjectId) -> VersionFiles:
-    side, manifest = published_side(LocalFiles(folder)), read_manifest(folder)
+def _files_of(version: Files, subject_id: SubjectId) -> VersionFiles:
+    side, manifest = published_side(version), read_manifest(version)
     files = []
     for path, row in sorted(side.rows.items()):
         if row.subject_id == subject_id or path.startswith(f"{SHARDS}{subject_id}.zarr/"):
@@ -52,8 +52,9 @@ def _files_of(folder: Path, subject_id: SubjectId) -> VersionFiles:
         elif _contains(side, row, subject_id):
             files.append(ReleasedFile(path=path, bytes=row.bytes, sha256=row.sha256, holds="contains"))
     for name in (FILES_FILE, MANIFEST_FILE):
-        size, digest = (folder / name).stat().st_size, file_sha256(folder / name)
-        files.append(ReleasedFile(path=name, bytes=size, sha256=digest, holds="contains"))
+        content = version.read(name)
+        digest = hashlib.sha256(content).hexdigest()
+        files.append(ReleasedFile(path=name, bytes=len(content), sha256=digest, holds="contains"))
     return VersionFiles(version=manifest.version, merkle_root=manifest.merkle_root, files=tuple(files))
 
 
@@ -169,20 +170,21 @@ def erase_local(item: LocalItem, workspace: Workspace) -> LocalItem:
     return item.model_copy(update={"erased": not path.exists()})
 
 
-def erase_version(releases: Path, version: VersionId) -> int:
+def erase_version(releases: Place, version: VersionId) -> int:
     """Delete a version whose status says that somebody withdrew, whole; the bytes that were its own.
 
     The status says so first, and the manifest goes before everything else: killed in between, what is left is no
     version, and `palm gc` removes it. Files that other versions share stay with them.
 
     Raises:
-        StoreError: if nobody withdrew who is in it.
+        StoreError: if nobody withdrew who is in it, or a store refuses or does not answer.
     """
-    folder = releases / version
     mark_erased(releases, version)
-    freed = own_bytes(folder)
-    (folder / MANIFEST_FILE).unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    files = releases.files(version)
+    sizes = files.sizes()
+    freed = own_bytes(files.root) if isinstance(files, LocalFiles) else sum(size or 0 for size in sizes.values())
+    for path in sorted(sizes, key=lambda path: (path != MANIFEST_FILE, path)):
+        releases.delete(f"{version}/{path}")
     return freed
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from palm_data.store.erasure import own_bytes
 from palm_data.store.manifest import MANIFEST_FILE, is_version
+from palm_data.store.places import Place
 from palm_data.store.release import INSTALL_LOCK, PARTIAL
 from palm_data.store.workspace import Workspace
 from schemas.errors import IntegrityError
@@ -25,7 +26,7 @@ class Leftover(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: Path
+    path: str
     kind: Literal["publisher", "abandoned version", "stage output", "work in progress", "temporary file"]
     bytes: Annotated[int, Field(ge=0, description="What deleting it frees: files that have no other name.")]
     why: str
@@ -54,6 +55,27 @@ def release_leftovers(releases: Path, *, delete: bool = False) -> list[Leftover]
                 found += _take([folder], "abandoned version", "it has no manifest, so it never was a version", delete)
     temporary = sorted(releases.glob("status/.*.partial"))
     return found + _take(temporary, "temporary file", "its writer died", delete)
+
+
+def store_leftovers(releases: Place, *, delete: bool = False) -> list[Leftover]:
+    """As `release_leftovers`, of a store, where the dead cannot be told from the slow: a version that somebody claimed
+    is passed over (`palm release --take-over` ends such a claim).
+
+    Raises:
+        StoreError: if the store refuses or does not answer.
+    """
+    found = []
+    for name in releases.folders():
+        files = releases.files(name)
+        if not is_version(name) or files.size(MANIFEST_FILE) is not None or releases.get(f".claims/{name}.json"):
+            continue
+        sizes = files.sizes()
+        why = "it has no manifest, and nobody claims to be publishing it"
+        size = sum(one or 0 for one in sizes.values())
+        found.append(Leftover(path=files.name, kind="abandoned version", bytes=size, why=why))
+        for path in sorted(sizes) if delete else ():
+            releases.delete(f"{name}/{path}")
+    return found
 
 
 def workspace_leftovers(workspace: Workspace, *, delete: bool = False) -> list[Leftover]:
@@ -95,7 +117,7 @@ def _take(paths: list[Path], kind: str, why: str, delete: bool) -> list[Leftover
         folder = path.is_dir() and not path.is_symlink()
         size = own_bytes(path) if folder else path.lstat().st_size
         if not (path.name.endswith(".lock") and size == 0):
-            found.append(Leftover.model_validate({"path": path, "kind": kind, "bytes": size, "why": why}))
+            found.append(Leftover.model_validate({"path": str(path), "kind": kind, "bytes": size, "why": why}))
         if delete:
             shutil.rmtree(path) if folder else path.unlink()
     return found

@@ -20,7 +20,7 @@ from palm_data.store.workspace import Workspace
 from schemas.capture import CaptureIndex, Consent, Quarantined, Subject
 from schemas.errors import BadInputError, IntegrityError, StoreError
 from schemas.ids import SubjectId, VersionId
-from schemas.release import SplitRow
+from schemas.release import SCHEMA_VERSION, SplitRow
 from schemas.settings import Settings
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +47,7 @@ class ReleasePlan(BaseModel):
     included: tuple[CaptureIndex, ...]
     left_out: tuple[LeftOut, ...]
     withdrawn: Annotated[tuple[SubjectId, ...], Field(description="In the parent, and withdrawn since.")]
+    schema_version: str = SCHEMA_VERSION
 
     @property
     def consent_withdrawn(self) -> tuple[SubjectId, ...]:
@@ -81,7 +82,7 @@ def plan_release(
     parent = _parent(version, releases, parent)
     splits = _splits(releases, parent)
     registered = _registered(settings.raw)
-    ledger = read_ledger(settings.releases).withdrawn
+    ledger = read_ledger(releases).withdrawn
     known = {
         *workspace.keys(shard.STAGE), *workspace.keys("capture_index"), *(row.subject_id for row in splits),
         *(raw_subjects(settings.raw) if settings.raw.is_dir() else ()),

@@ -1,14 +1,16 @@
 """A version without some of its people: made from the version itself, whatever has become of the workspace."""
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from palm_data.store.atomic import write_bytes
 from palm_data.store.contents import Entry, ReleaseContents, document, left_out_bytes, paper_entries
-from palm_data.store.files import LocalFiles
+from palm_data.store.files import Files, LocalFiles
 from palm_data.store.manifest import read_manifest
 from palm_data.store.plan import CONSENT_WITHDRAWN, LeftOut, ReleasePlan
 from palm_data.store.side import SHARDS, Side, published_side
@@ -17,24 +19,40 @@ from schemas.arrow import table_to_rows
 from schemas.errors import ConsentError, StoreError
 from schemas.ids import SubjectId, VersionId
 from schemas.publisher import Origin
-from schemas.release import SplitRow
+from schemas.release import FileRow, SplitRow
 from schemas.settings import Settings
 
 _LEFT_OUT = "report/left_out.json"
 _KEPT_TEXTS = ("LICENSE",)
 
 
-def reduced_contents(
-    version: VersionId, parent: Path, gone: Collection[SubjectId], settings: Settings
-) -> ReleaseContents:
+def reduced_plan(version: VersionId, parent: Files, gone: Collection[SubjectId]) -> ReleasePlan:
+    """A version that is its parent without these people.
+
+    Raises:
+        StoreError: if the parent is not published.
+        IntegrityError: if its manifest is damaged.
+    """
+    manifest = read_manifest(parent)
+    return ReleasePlan(
+        version=version, parent=manifest.version, parent_splits=(), included=(), left_out=(), withdrawn=tuple(sorted(gone)),
+        schema_version=manifest.schema_version,
+    )  # fmt: skip
+
+
+def reduced_contents(plan: ReleasePlan, parent: Files, settings: Settings, scratch: Path) -> ReleaseContents:
     """All files of the parent but those about the people who are gone; tables without their rows, texts written anew.
+
+    Args:
+        plan: as `reduced_plan` made it.
+        scratch: a folder for what has to be fetched, if the parent lies in a store.
 
     Raises:
         ConsentError: if nobody would be left.
         StoreError: if the parent is not published, or has none of these people.
         IntegrityError: if a table of the parent is damaged.
     """
-    side, manifest = published_side(LocalFiles(parent)), read_manifest(parent)
+    side, manifest, gone = published_side(parent), read_manifest(parent), plan.withdrawn
     tables = {name: _without(side.table(name), gone) for name in side.tables}
     if "gestures" in tables:
         shown = pc.unique(tables["captures"]["gesture"])
@@ -42,22 +60,19 @@ def reduced_contents(
     splits = tuple(table_to_rows(SplitRow, tables["splits"]))
     if not splits:
         raise ConsentError(
-            f"{parent}: subjects: expected somebody who did not withdraw, found nobody: no version is left."
+            f"{parent.name}: subjects: expected somebody who did not withdraw, found nobody: no version is left."
         )
     if len(splits) == sum(map(len, manifest.splits.values())):
-        raise StoreError(f"{parent}: subjects: expected one of {', '.join(gone)}, found none of them.")
+        raise StoreError(f"{parent.name}: subjects: expected one of {', '.join(gone)}, found none of them.")
     left_out = _left_out(side, gone)
     counts = {**manifest.counts, **_counts(tables)}
     counts["subjects_left_out"] = counts.get("subjects_left_out", 0) + len(gone)
     counts["captures_quarantined"] = sum(bool(item["whole_capture"]) for item in left_out.quarantined)
-    plan = ReleasePlan(
-        version=version, parent=manifest.version, parent_splits=(), included=(), withdrawn=tuple(gone),
-        left_out=tuple(LeftOut(**one) for one in left_out.subjects),
-    )  # fmt: skip
+    told = plan.model_copy(update={"left_out": tuple(LeftOut(**one) for one in left_out.subjects)})
     listed = left_out_bytes(left_out.subjects, left_out.quarantined, withdrawn=left_out.withdrawn)
-    entries = [*_kept(side, parent, gone, tables), document(_LEFT_OUT, listed, "document")]
+    entries = [*_kept(side, parent, gone, tables, scratch), document(_LEFT_OUT, listed, "document")]
     origin = cast("Origin | None", manifest.settings.get("release.origin"))
-    entries += paper_entries(plan, entries, tables, counts, settings, origin=origin)
+    entries += paper_entries(told, entries, tables, counts, settings, origin=origin)
     entries.sort(key=lambda entry: entry.row.path.encode())
     counts |= {"files": len(entries), "bytes": sum(entry.row.bytes for entry in entries)}
     return ReleaseContents(entries=tuple(entries), splits=splits, counts=counts, settings=dict(manifest.settings))
@@ -71,7 +86,9 @@ class _LeftOut(NamedTuple):
     withdrawn: int
 
 
-def _kept(side: Side, parent: Path, gone: Collection[SubjectId], tables: Mapping[str, pa.Table]) -> Iterator[Entry]:
+def _kept(
+    side: Side, parent: Files, gone: Collection[SubjectId], tables: Mapping[str, pa.Table], scratch: Path
+) -> Iterator[Entry]:
     """The parent's files as they are, and its tables as they are without the people."""
     for path, row in side.rows.items():
         if row.subject_id in gone or any(path.startswith(f"{SHARDS}{one}.zarr/") for one in gone):
@@ -80,7 +97,30 @@ def _kept(side: Side, parent: Path, gone: Collection[SubjectId], tables: Mapping
         if path == f"tables/{name}.parquet" and tables[name].num_rows != side.table(name).num_rows:
             yield document(path, table_bytes(tables[name]), row.modality)
         elif row.modality != "document" or path in _KEPT_TEXTS:
-            yield Entry(row=row, source=parent / path)
+            yield _shared(row, parent, scratch)
+
+
+@dataclass(frozen=True)
+class _Remote:
+    """A file of a store that the new version shares: fetched only if its content is asked for, and then once."""
+
+    row: FileRow
+    files: Files
+    scratch: Path
+
+    @property
+    def source(self) -> Path:
+        """Where its content is now."""
+        path = self.scratch / self.row.path
+        if not path.exists():
+            write_bytes(path, self.files.read(self.row.path))
+        return path
+
+
+def _shared(row: FileRow, parent: Files, scratch: Path) -> Entry:
+    if isinstance(parent, LocalFiles):
+        return Entry(row=row, source=parent.root / row.path)
+    return cast("Entry", _Remote(row, parent, scratch))
 
 
 def _without(table: pa.Table, gone: Collection[SubjectId]) -> pa.Table:

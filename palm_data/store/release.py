@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from palm_data.store.atomic import flush_directory, flush_tree, refused_by_disk, write_bytes
 from palm_data.store.changes import changes
@@ -39,8 +39,8 @@ from palm_data.store.manifest import (
 )
 from palm_data.store.numbers import require_number
 from palm_data.store.objects import DAMAGED_WORKSPACE, check_file, describe_difference, place
-from palm_data.store.places import Place, place_at
-from palm_data.store.plan import plan_release
+from palm_data.store.places import LocalPlace, Place, place_at
+from palm_data.store.plan import ReleasePlan, plan_release
 from palm_data.store.side import planned_side, published_side
 from palm_data.store.splits import SPLITS
 from palm_data.store.tables import rows_bytes
@@ -60,12 +60,15 @@ INSTALL_LOCK = "install.lock"
 
 @dataclass(frozen=True)
 class Publication:
-    """What a manifest says that does not follow from the contents."""
+    """What a manifest says that does not follow from the contents; a `ReleasePlan` says it too."""
 
     version: VersionId
     parent: VersionId | None
     withdrawn: tuple[SubjectId, ...] = ()
     schema_version: str = SCHEMA_VERSION
+
+
+Planned: TypeAlias = ReleasePlan | Publication
 
 
 @refused_by_disk
@@ -91,76 +94,87 @@ def publish_release(
 
     Raises:
         ConflictError: if the version exists with other contents; nothing of it was changed.
-        IntegrityError: if a file of the workspace is not what its stage wrote.
         ConsentError: if somebody withdrew while the version was made.
-        StoreError: if there is nothing to publish, or the version or its parent will not do, or its number promises less
-            than what changed since the version before; or a store refuses or does not answer.
+        IntegrityError: if a file of the workspace is not what its stage wrote.
+        StoreError: if there is nothing to publish, or the version, its number or its parent will not do, or a store refuses or does
+            not answer.
     """
     plan = plan_release(version, workspace, settings, parent=parent)
     contents = gather(plan, workspace, settings)
-    publication = Publication(version=version, parent=plan.parent, withdrawn=plan.withdrawn)
-    manifest = publish_contents(publication, contents, settings.releases, take_over=take_over, progress=progress)
+    manifest = publish_contents(plan, contents, settings.releases, take_over=take_over, progress=progress)
     if plan.consent_withdrawn:
-        mark_versions(settings.releases, plan.consent_withdrawn)
+        mark_versions(place_at(settings.releases), plan.consent_withdrawn)
     return manifest
 
 
 def publish_contents(
-    publication: Publication,
+    plan: Planned,
     contents: ReleaseContents,
     releases: Path | str,
     *,
     take_over: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
-    """Publish contents that are known in full; as `publish_release`.
+    """Publish what has been gathered, wherever it comes from, as the planned version; in a folder or a store.
 
     Raises:
         ConflictError: if the version exists with other contents; nothing of it was changed.
         ConsentError: if one of the subjects withdrew while the version was made.
-        IntegrityError: if a file is not what it should be.
+        IntegrityError: if a file is not what it was when it was gathered.
         StoreError: if the version's number promises less than what changed since the version before, or was that of a
-            version that was erased; or a store refuses or does not answer.
+            version that was erased, or a store refuses or does not answer.
     """
-    version, at = publication.version, place_at(releases)
-    require_number_free(releases, version)
+    place = place_at(releases)
+    require_number_free(place, plan.version)
+    if published(place.files(plan.version), contents.merkle_root) is None:
+        _require_number(plan, contents, place)
     if isinstance(releases, Path):
-        _sweep(releases.absolute() / PARTIAL)
-    found = published(at.files(version), contents.merkle_root)
-    if found is not None:
-        return found
-    _require_number(publication, contents, at)
-    if isinstance(releases, Path):
-        installed = _publish_in_folder(publication, contents, releases.absolute(), progress)
+        installed = _publish_in_folder(plan, contents, releases.absolute(), progress)
     else:
         from palm_data.store.remote_release import publish_in_store  # obstore is loaded when it is asked for
 
-        installed = publish_in_store(publication, contents, releases, take_over=take_over, progress=progress)
-    _log.info("release published", extra={"version": version, "merkle_root": installed.merkle_root, **installed.counts})
+        installed = publish_in_store(plan, contents, releases, take_over=take_over, progress=progress)
+    extra = {"version": plan.version, "merkle_root": installed.merkle_root, **installed.counts}
+    _log.info("release published", extra=extra)
     return installed
 
 
-def _publish_in_folder(
-    publication: Publication, contents: ReleaseContents, releases: Path, progress: Callable[[int, int], None] | None
-) -> Manifest:
-    version, parent = publication.version, publication.parent
-    with _staging(releases, version) as staged:
-        tree = staged / "tree"
-        files_sha256 = _stage(contents, tree, releases / parent if parent else None, progress)
-        manifest = make_manifest(publication, contents, files_sha256)
-        with _locked(releases / PARTIAL / INSTALL_LOCK):
-            require_consent(releases, [row.subject_id for row in contents.splits])
-            return _install(manifest, tree, releases / version, staged)
+def require_everybodys_consent(contents: ReleaseContents, releases: Place) -> None:
+    """The last look before a version comes to exist: somebody may have withdrawn since it was planned.
+
+    Raises:
+        ConsentError: names those who have.
+    """
+    require_consent(releases, [row.subject_id for row in contents.splits])
 
 
-def _require_number(publication: Publication, contents: ReleaseContents, releases: Place) -> None:
-    """Hold the number to what changed since the parent, and since the highest lower version, which users come from."""
-    version = publication.version
-    lower = [one for one in versions(releases) if version_order(one) < version_order(version)]
-    files = ((entry.row, entry.source) for entry in contents.entries)
-    planned = planned_side(version, contents.settings, files, schema_version=publication.schema_version)
-    for before in sorted({*lower[-1:], *filter(None, [publication.parent])}, key=version_order):
+def _require_number(plan: Planned, contents: ReleaseContents, releases: Place) -> None:
+    """Hold the number to what changed since the parent, and since the highest lower version, which users come from.
+
+    What has no parent, as an imported dataset, follows from nothing, and is held to nothing.
+    """
+    if plan.parent is None:
+        return
+    lower = [one for one in versions(releases) if version_order(one) < version_order(plan.version)]
+    planned = planned_side(plan.version, contents.settings, contents.entries, schema_version=plan.schema_version)
+    for before in sorted({*lower[-1:], plan.parent}, key=version_order):
         require_number(changes(published_side(releases.files(before)), planned))
+
+
+def _publish_in_folder(
+    plan: Planned, contents: ReleaseContents, releases: Path, progress: Callable[[int, int], None] | None
+) -> Manifest:
+    _sweep(releases / PARTIAL)
+    found = published(LocalFiles(releases / plan.version), contents.merkle_root)
+    if found is not None:
+        return found
+    with _staging(releases, plan.version) as staged:
+        tree = staged / "tree"
+        files_sha256 = _stage(contents, tree, releases / plan.parent if plan.parent else None, progress)
+        manifest = make_manifest(plan, contents, files_sha256)
+        with _locked(releases / PARTIAL / INSTALL_LOCK):
+            require_everybodys_consent(contents, LocalPlace(releases))
+            return _install(manifest, tree, releases / plan.version, staged)
 
 
 def published(files: Files, merkle_root: Sha256) -> Manifest | None:
@@ -225,18 +239,18 @@ def _stage_entry(entry: Entry, target: Path, kept: Path | None) -> None:
     place(entry.source, target)
 
 
-def make_manifest(publication: Publication, contents: ReleaseContents, files_sha256: Sha256) -> Manifest:
+def make_manifest(plan: Planned, contents: ReleaseContents, files_sha256: Sha256) -> Manifest:
     """What makes the version exist, once everything else is there."""
     values: dict[str, Any] = {
-        "version": publication.version,
-        "schema_version": publication.schema_version,
-        "parent": publication.parent,
+        "version": plan.version,
+        "schema_version": plan.schema_version,
+        "parent": plan.parent,
         "created": datetime.now(UTC).replace(microsecond=0),
         "code_version": VERSION,
         "settings": contents.settings,
         "splits": {name: tuple(row.subject_id for row in contents.splits if row.split == name) for name in SPLITS},
         "counts": contents.counts,
-        "withdrawn": publication.withdrawn,
+        "withdrawn": plan.withdrawn,
         "merkle_root": contents.merkle_root,
         "files_sha256": files_sha256,
     }

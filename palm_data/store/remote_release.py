@@ -26,10 +26,9 @@ from palm_data.store.files import Files
 from palm_data.store.manifest import FILES_FILE, MANIFEST_FILE, manifest_bytes
 from palm_data.store.objects import DAMAGED_WORKSPACE
 from palm_data.store.places import Place, place_at
-from palm_data.store.release import Publication, make_manifest, published
+from palm_data.store.release import Planned, make_manifest, published, require_everybodys_consent
 from palm_data.store.tables import rows_bytes
 from palm_data.store.verify import differences, files_sha256
-from palm_data.store.withdrawals import require_consent
 from schemas.errors import ConflictError, IntegrityError
 from schemas.ids import Sha256, VersionId
 from schemas.release import FileRow, Manifest
@@ -44,27 +43,21 @@ _LOOK_S = 1.0
 
 
 def publish_in_store(
-    publication: Publication,
-    contents: ReleaseContents,
-    url: str,
-    *,
-    take_over: bool = False,
-    progress: Progress | None = None,
+    plan: Planned, contents: ReleaseContents, url: str, *, take_over: bool = False, progress: Progress | None = None
 ) -> Manifest:
     """Publish in a store what `publish_release` publishes in a folder; returns the manifest that stands there.
 
     Raises:
-        ConsentError: if one of the subjects withdrew while the version was made.
         ConflictError: if the version exists with other contents, or is claimed for other contents.
         IntegrityError: if a file of the workspace is not what its stage wrote, or the store returns other bytes.
         StoreError: if the store refuses or does not answer.
     """
     place, root = place_at(url), contents.merkle_root
-    files = place.files(publication.version)
+    files = place.files(plan.version)
     found = published(files, root)
     if found is not None:
         return found
-    claim = _Claim(place, publication.version, root)
+    claim = _Claim(place, plan.version, root)
     claim.take(take_over=take_over)
     try:
         found = published(files, root)  # it may have come to exist before the claim was ours
@@ -75,7 +68,7 @@ def publish_in_store(
         claim.release()
         return found
     try:
-        manifest = _make(place, publication, contents, claim, progress)
+        manifest = _make(place, plan, contents, claim, progress)
     except _ClaimLostError:
         found = published(files, root)  # others may have finished the same
         if found is None:
@@ -88,22 +81,23 @@ def publish_in_store(
 
 
 def _make(
-    place: Place, publication: Publication, contents: ReleaseContents, claim: "_Claim", progress: Progress | None
+    place: Place, plan: Planned, contents: ReleaseContents, claim: "_Claim", progress: Progress | None
 ) -> Manifest:
     """Upload everything, and the manifest last; whoever comes second with that finds it made.
 
     Raises:
+        ConsentError: if somebody withdrew since the version was planned.
         _ClaimLostError: if the claim is not ours any more.
     """
     table = rows_bytes(FileRow, contents.rows)
-    _upload(place, publication, [*contents.entries, _table_entry(table)], claim, progress)
-    manifest = make_manifest(publication, contents, hashlib.sha256(table).hexdigest())
-    require_consent(place.name, [row.subject_id for row in contents.splits])
+    _upload(place, plan, [*contents.entries, _table_entry(table)], claim, progress)
+    manifest = make_manifest(plan, contents, hashlib.sha256(table).hexdigest())
+    require_everybodys_consent(contents, place)
     claim.require()
     try:
-        place.put_new(f"{publication.version}/{MANIFEST_FILE}", manifest_bytes(manifest))
+        place.put_new(f"{plan.version}/{MANIFEST_FILE}", manifest_bytes(manifest))
     except ConflictError:
-        return published(place.files(publication.version), manifest.merkle_root) or manifest
+        return published(place.files(plan.version), manifest.merkle_root) or manifest
     return manifest
 
 
@@ -164,15 +158,13 @@ class _Claim:
         )
 
 
-def _upload(
-    place: Place, publication: Publication, entries: Sequence[Entry], claim: _Claim, progress: Progress | None
-) -> None:
+def _upload(place: Place, plan: Planned, entries: Sequence[Entry], claim: _Claim, progress: Progress | None) -> None:
     """Have every file of the version but its manifest be there, and nothing else."""
-    version, files = publication.version, place.files(publication.version)
+    version, files = plan.version, place.files(plan.version)
     present = files.sizes()
     stale = present.keys() - {entry.row.path for entry in entries} - {MANIFEST_FILE}
-    rows = file_rows(place.files(publication.parent)) if publication.parent else []
-    kept = {row.sha256: f"{publication.parent}/{row.path}" for row in rows}
+    rows = file_rows(place.files(plan.parent)) if plan.parent else []
+    kept = {row.sha256: f"{plan.parent}/{row.path}" for row in rows}
     total, done, lock = sum(entry.row.bytes for entry in entries), [0], Lock()
 
     def delete(path: str) -> None:

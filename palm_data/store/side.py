@@ -6,20 +6,32 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from palm_data.store.file_table import file_rows
 from palm_data.store.files import Files
-from palm_data.store.manifest import FILES_FILE, read_manifest
-from palm_data.store.tables import load_rows
+from palm_data.store.manifest import read_manifest
 from schemas.errors import IntegrityError
 from schemas.ids import Sha256, SubjectId, VersionId
 from schemas.release import SCHEMA_VERSION, FileRow
 
 SHARDS = "shards/"
 Scalar = str | int | float | bool | None
+
+
+class Source(Protocol):
+    """A file to publish: what it has to be, and where it lies."""
+
+    @property
+    def row(self) -> FileRow:
+        """What it has to be."""
+
+    @property
+    def source(self) -> Path | bytes:
+        """Where its content is."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +116,11 @@ def published_side(files: Files) -> Side:
         IntegrityError: if its manifest or its files table is damaged.
     """
     manifest = read_manifest(files)
-    rows = load_rows(files, FILES_FILE, FileRow, sha256=manifest.files_sha256)
     return Side(
         version=manifest.version,
         schema_version=manifest.schema_version,
         settings=manifest.settings,
-        rows={row.path: row for row in rows},
+        rows={row.path: row for row in file_rows(files)},
         fetch=files.read,
     )
 
@@ -117,7 +128,7 @@ def published_side(files: Files) -> Side:
 def planned_side(
     version: VersionId,
     settings: Mapping[str, Scalar],
-    files: Iterable[tuple[FileRow, Path | bytes]],
+    files: Iterable[Source],
     *,
     schema_version: str = SCHEMA_VERSION,
 ) -> Side:
@@ -126,11 +137,11 @@ def planned_side(
     Args:
         files: each file, and where its content comes from.
     """
-    sources = {row.path: (row, source) for row, source in files}
+    sources = {one.row.path: one for one in files}
 
     def fetch(path: str) -> bytes:
-        source = sources[path][1]
+        source = sources[path].source
         return source if isinstance(source, bytes) else source.read_bytes()
 
-    rows = {path: row for path, (row, _) in sources.items()}
+    rows = {path: one.row for path, one in sources.items()}
     return Side(version=version, schema_version=schema_version, settings=settings, rows=rows, fetch=fetch)

@@ -5,18 +5,22 @@ Every step may be done again: a withdrawal that was killed is finished by withdr
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from palm_data.store.atomic import write_bytes
+from palm_data.store.cache import CacheFolder, default_cache
 from palm_data.store.erasure import erase_local, erase_version, local_items, person_digest, released_files
-from palm_data.store.manifest import read_manifest, versions
+from palm_data.store.manifest import versions
 from palm_data.store.numbers import next_version
-from palm_data.store.reduced import reduced_contents
-from palm_data.store.release import Publication, publish_contents
+from palm_data.store.places import Place, place_at
+from palm_data.store.reduced import reduced_contents, reduced_plan
+from palm_data.store.release import publish_contents
 from palm_data.store.withdrawals import (
     STATUS,
+    document_bytes,
     mark_versions,
     people_of,
     read_ledger,
@@ -24,7 +28,7 @@ from palm_data.store.withdrawals import (
 )
 from palm_data.store.workspace import Workspace
 from schemas.errors import ConsentError, IntegrityError
-from schemas.ids import SubjectId, VersionId
+from schemas.ids import Sha256, SubjectId, VersionId
 from schemas.settings import Settings
 from schemas.withdrawal import LocalErasure, LocalItem, ReleasedErasure, VersionFiles
 
@@ -68,18 +72,19 @@ def withdraw(
         IntegrityError: if the ledger, a status or a version that shows the person is damaged.
         StoreError: if the version without them cannot be published. They are written down all the same.
     """
-    releases = settings.releases_folder.absolute()
+    releases = place_at(settings.releases)
     person = person_digest(workspace, subject_id)
     event = withdraw_consent(releases, subject_id, reason=reason, person=person)
     mark_versions(releases, [subject_id])  # before what may fail: readers are warned from now on
-    listed = _known(_released_path(releases, subject_id))
+    listed = _known(releases, subject_id)
     shown = released_files(releases, subject_id)
     seen = {one.version for one in shown}
     kept: list[VersionFiles] = [one for one in listed if one.version not in seen]
     released = ReleasedErasure(subject_id=subject_id, person=event.person, versions=(*kept, *shown))
     if released.versions:
-        _write(_released_path(releases, subject_id), released)
-    local = LocalErasure(subject_id=subject_id, items=tuple(local_items(settings, workspace, released, models)))
+        _publish_list(releases, released)
+    items = [*local_items(settings, workspace, released, models), *_cached(settings, released)]
+    local = LocalErasure(subject_id=subject_id, items=tuple(items))
     _write(local_path(workspace, subject_id), local)
     published = _publish_without(settings, progress)
     marked = mark_versions(releases, [subject_id])
@@ -97,15 +102,18 @@ def erase(done: Withdrawal, workspace: Workspace, settings: Settings) -> Withdra
     Raises:
         ConsentError: if the person did not withdraw.
     """
-    releases = settings.releases_folder.absolute()
+    releases = place_at(settings.releases)
     if done.subject_id not in read_ledger(releases).withdrawn:
         raise ConsentError(f"subject {done.subject_id}: expected a withdrawal in the ledger, found none.")
-    items: list[LocalItem] = [erase_local(item, workspace) for item in done.local.items]
+    items = [erase_local(item, workspace) for item in done.local.items if item.kind != "cache"]
+    for item in _cached(settings, done.released):
+        _cache(settings).purge(_digests(done.released))
+        items.append(item.model_copy(update={"erased": True}))
     for version in done.marked:
         freed = erase_version(releases, version)
         items.append(
             LocalItem(
-                path=str(releases / version),
+                path=f"{releases.name}/{version}",
                 kind="version",
                 bytes=freed,
                 holds="contains",
@@ -125,36 +133,62 @@ def local_path(workspace: Workspace, subject_id: SubjectId) -> Path:
 
 def _publish_without(settings: Settings, progress: Callable[[int, int], None] | None) -> VersionId | None:
     """A successor of the highest version without anybody who withdrew; None if it has nobody of them, or nobody else."""
-    releases = settings.releases_folder.absolute()
+    releases = place_at(settings.releases)
     highest: Sequence[VersionId] = versions(releases)[-1:]
     if not highest:
         return None
-    parent = highest[0]
-    people = people_of(releases / parent)
+    parent = releases.files(highest[0])
+    people = people_of(parent)
     gone = tuple(sorted(people & read_ledger(releases).withdrawn.keys()))
     if not gone or len(gone) == len(people):
         return None
-    version = next_version(parent, "major")
-    contents = reduced_contents(version, releases / parent, gone, settings)
-    schema = read_manifest(releases / parent).schema_version
-    publication = Publication(version=version, parent=parent, withdrawn=gone, schema_version=schema)
-    publish_contents(publication, contents, releases, progress=progress)
+    version = next_version(highest[0], "major")
+    plan = reduced_plan(version, parent, gone)
+    with TemporaryDirectory(prefix="palm-") as scratch:
+        contents = reduced_contents(plan, parent, settings, Path(scratch))
+        publish_contents(plan, contents, settings.releases, progress=progress)
     return version
 
 
-def _released_path(releases: Path, subject_id: SubjectId) -> Path:
-    return releases / STATUS / f"erasure-{subject_id}.json"
+def _cache(settings: Settings) -> CacheFolder:
+    folder = settings.cache.folder or default_cache()
+    return CacheFolder(folder.expanduser().absolute(), int(settings.cache.max_gb * 1e9))
 
 
-def _known(path: Path) -> tuple[VersionFiles, ...]:
+def _digests(released: ReleasedErasure) -> set[Sha256]:
+    return {file.sha256 for version in released.versions for file in version.files}
+
+
+def _cached(settings: Settings, released: ReleasedErasure) -> list[LocalItem]:
+    """What this machine's cache of remote versions holds of the person."""
+    cache = _cache(settings)
+    size = cache.size(_digests(released))
+    if not size:
+        return []
+    remedy = "erased by palm withdraw --erase; other people's machines have caches too"
+    return [LocalItem(path=str(cache.folder), kind="cache", bytes=size, holds="about", remedy=remedy)]
+
+
+def _released_path(subject_id: SubjectId) -> str:
+    return f"{STATUS}/erasure-{subject_id}.json"
+
+
+def _known(releases: Place, subject_id: SubjectId) -> tuple[VersionFiles, ...]:
     """What an earlier withdrawal listed: versions that were erased since stay on the list, for those who have copies."""
+    stored = releases.get(_released_path(subject_id))
     try:
-        return ReleasedErasure.model_validate_json(path.read_bytes()).versions
-    except FileNotFoundError:
-        return ()
+        return ReleasedErasure.model_validate_json(stored.content).versions if stored else ()
     except ValidationError as error:
+        path = f"{releases.name}/{_released_path(subject_id)}"
         raise IntegrityError(f"{path}: expected a list of files to erase, found {error}.") from error
 
 
+def _publish_list(releases: Place, released: ReleasedErasure) -> None:
+    path, content = _released_path(released.subject_id), document_bytes(released)
+    stored = releases.get(path)
+    if stored is None or stored.content != content:
+        releases.put_replacing(path, content, stored.tag if stored else None)
+
+
 def _write(path: Path, document: BaseModel) -> None:
-    write_bytes(path, document.model_dump_json(indent=1).encode() + b"\n")
+    write_bytes(path, document_bytes(document))

@@ -6,7 +6,6 @@ import typer
 from rich.table import Table
 
 from pipelines.cli.console import console
-from schemas.settings import load_settings
 
 if TYPE_CHECKING:
     from palm_data.store.changes import ReleaseChanges
@@ -27,14 +26,11 @@ def diff(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Say what changed from one version to another: people, captures, columns, files, and how large a step that is."""
-    from palm_data.loader.location import version_files
     from palm_data.store.changes import changes
-    from palm_data.store.manifest import is_version
     from palm_data.store.side import published_side
+    from pipelines.cli.release import target_files
 
-    place = load_settings(releases=releases).releases
-    sides = [version_files(place, one) if is_version(one) else version_files(one) for one in (before, after)]
-    found = changes(*(published_side(files) for files in sides))
+    found = changes(*(published_side(target_files(one, releases)) for one in (before, after)))
     if as_json:
         typer.echo(found.model_dump_json(indent=1))
         return

@@ -14,19 +14,24 @@ def gc(
     *,
     delete: Annotated[bool, typer.Option("--delete", help="Delete what is named; otherwise it is named only.")] = False,
     workspace: Annotated[Path | None, typer.Option(help="Where stages wrote.")] = None,
-    releases: Annotated[Path | None, typer.Option(help="Where releases are published.")] = None,
+    releases: Annotated[str | None, typer.Option(help="Where releases are published: a folder or a URL.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
     """Name what dead publishers and stages left behind, with its size; --delete removes it.
 
     Published versions, current outputs and the work of live processes are never touched.
     """
-    from palm_data.store.leftovers import release_leftovers, workspace_leftovers
+    from palm_data.store.leftovers import release_leftovers, store_leftovers, workspace_leftovers
+    from palm_data.store.places import place_at
     from palm_data.store.workspace import Workspace
 
     settings = load_settings(workspace=workspace, releases=releases)
     found = [
-        *release_leftovers(settings.releases_folder.absolute(), delete=delete),
+        *(
+            release_leftovers(settings.releases.absolute(), delete=delete)
+            if isinstance(settings.releases, Path)
+            else store_leftovers(place_at(settings.releases), delete=delete)
+        ),
         *workspace_leftovers(Workspace(settings.workspace), delete=delete),
     ]
     if as_json:

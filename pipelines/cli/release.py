@@ -77,7 +77,7 @@ def release(
     with bar("staging") as progress:
         manifest = publish_release(
             version, Workspace(settings.workspace), settings, parent=parent, take_over=take_over, progress=progress
-        )  # fmt: skip
+        )
     files = place_at(settings.releases_place).files(manifest.version)
     _print_info(manifest, files.name)
     _print_left_out(files)
@@ -90,11 +90,11 @@ def info(target: _Target = None, *, releases: _Releases = None) -> None:
     """Say what a version holds, and how to open it."""
     from palm_data.store.manifest import read_manifest
 
-    files = chosen_files(target, releases)
+    files = target_files(target, releases)
     _print_info(read_manifest(files), files.name)
 
 
-def chosen_files(target: str | None, releases: str | None) -> "Files":
+def target_files(target: str | None, releases: str | None) -> "Files":
     """The version that is meant: its folder or URL, or its number where releases are."""
     from palm_data.loader.location import version_files
     from palm_data.store.manifest import is_version
@@ -114,12 +114,13 @@ def bar(label: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
-def _print_info(manifest: "Manifest", name: str) -> None:
+def _print_info(manifest: "Manifest", place: str) -> None:
+    from palm_data.store.places import place_at
     from palm_data.store.withdrawals import read_status, status_text
 
-    counts, releases = manifest.counts, name.rpartition("/")[0]
+    counts = manifest.counts
+    status = read_status(place_at(place.rpartition("/")[0]), manifest.version)
     table = Table("", "", show_header=False, box=None, pad_edge=False)
-    status = read_status(releases, manifest.version)
     rows = {
         "version": f"{manifest.version}, published {manifest.created:%Y-%m-%d %H:%M} UTC by code {manifest.code_version}",
         "parent": manifest.parent or "none",
@@ -132,12 +133,12 @@ def _print_info(manifest: "Manifest", name: str) -> None:
         **({"status": status_text(status)} if status.withdrawn else {}),
         "size": f"{counts['bytes'] / 1e6:.1f} MB in {counts['files']} files",
         "merkle root": manifest.merkle_root,
-        "path": name,
+        "path": place,
     }
-    for label, value in rows.items():
-        table.add_row(f"[bold]{label}[/]", escape(value))
+    for name, value in rows.items():
+        table.add_row(f"[bold]{name}[/]", escape(value))
     console.print(table, soft_wrap=True)
-    opening = f'palm_data.open_release("{releases}", version="{manifest.version}")'
+    opening = f'palm_data.open_release("{place.rpartition("/")[0]}", version="{manifest.version}")'
     console.print("[bold]open it with[/]")
     console.print(f"  import palm_data\n  release = {opening}", markup=False, highlight=False, soft_wrap=True)
 

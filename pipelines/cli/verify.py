@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from pipelines.cli.console import console
-from pipelines.cli.release import bar, chosen_files
+from pipelines.cli.release import bar, target_files
 from schemas.errors import IntegrityError
 from schemas.settings import load_settings
 
@@ -37,10 +37,10 @@ def verify(
     from palm_data.store.verify import verify_release
 
     reports: list[tuple[str, VerifyReport, str]] = []
-    for files in _all_versions(releases) if every else [chosen_files(target, releases)]:
+    for files in _all_versions(releases) if every else [target_files(target, releases)]:
         with bar(f"verifying {files.name.rpartition('/')[2]}") as progress:
             report = verify_release(files, deep=deep, progress=progress)
-        reports.append((files.name, *_with_status(report, files.name)))
+        reports.append((files.name, *_with_status(report, files)))
     if as_json:
         told = [
             {"path": name, "passed": report.passed, **report.model_dump(mode="json"), "status": status}
@@ -55,24 +55,22 @@ def verify(
 
 
 def _all_versions(releases: str | None) -> "list[Files]":
-    from palm_data.loader.location import version_files
     from palm_data.store.manifest import versions
     from palm_data.store.places import place_at
 
-    location = load_settings(releases=releases).releases
-    found = versions(place_at(location))
-    return [version_files(location, version) for version in found] or [chosen_files(None, releases)]
+    place = place_at(load_settings(releases=releases).releases)
+    return [place.files(version) for version in versions(place)] or [target_files(None, releases)]
 
 
-def _with_status(report: "VerifyReport", name: str) -> "tuple[VerifyReport, str]":
+def _with_status(report: "VerifyReport", files: "Files") -> "tuple[VerifyReport, str]":
     """The report, with a problem more if the version's status cannot be read; and the status in words."""
+    from palm_data.loader.withdrawn import status_of
     from palm_data.store.verify import FileProblem
-    from palm_data.store.withdrawals import read_status, status_text
+    from palm_data.store.withdrawals import status_text
 
     try:
-        return report, "" if report.version is None else status_text(
-            read_status(name.rpartition("/")[0], report.version)
-        )
+        status = None if report.version is None else status_of(files, report.version)
+        return report, "" if status is None else status_text(status)
     except IntegrityError as error:
         path = f"../status/{report.version}.json"
         problem = FileProblem(path=path, expected="the status that palm wrote", found=str(error))
@@ -93,9 +91,9 @@ def _print(name: str, report: "VerifyReport", status: str) -> None:
             highlight=False, soft_wrap=True,
         )  # fmt: skip
     else:
-        kind = "every byte" if report.deep else "sizes only"
         if report.not_fetched:
             looked += f"; {report.not_fetched} files, {report.not_fetched_bytes / 1e6:.1f} MB, were not fetched"
+        kind = "every byte" if report.deep else "sizes only"
         console.print(f"[green]{escape(name)}: whole[/] ({kind}): {looked}.", highlight=False, soft_wrap=True)
     if status:
         console.print(f"[yellow]{escape(name)}: {status}[/]", highlight=False, soft_wrap=True)

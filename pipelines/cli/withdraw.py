@@ -31,7 +31,7 @@ def withdraw(
     ] = None,
     raw: Annotated[Path | None, typer.Option(help="Raw sessions; read only.")] = None,
     workspace: Annotated[Path | None, typer.Option(help="Where stages wrote.")] = None,
-    releases: Annotated[Path | None, typer.Option(help="Where releases are published.")] = None,
+    releases: Annotated[str | None, typer.Option(help="Where releases are published: a folder or a URL.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Take a person out: no later version can have them, and the latest gets a successor without them, now.
@@ -63,9 +63,10 @@ def withdraw(
 
 
 def _reinstate(subject: str, day: datetime, reason: str, settings: Settings) -> None:
+    from palm_data.store.places import place_at
     from palm_data.store.withdrawals import reinstate
 
-    event = reinstate(settings.releases_folder.absolute(), subject, day.date(), reason=reason)
+    event = reinstate(place_at(settings.releases), subject, day.date(), reason=reason)
     console.print(
         f"{subject} agreed anew on {event.consent_date}: they may enter the next version, if subjects.csv says granted. "
         "Marks on older versions stay.", highlight=False,
@@ -99,10 +100,10 @@ def _print(done: "Withdrawal", settings: Settings) -> None:
     console.print("[bold]To erase on this machine[/]")
     _print_local(done.local.items)
     if done.released.versions:
-        path = settings.releases_folder.absolute() / "status" / f"erasure-{subject}.json"
+        path = f"{settings.releases_place}/status/erasure-{subject}.json"
         console.print(f"Files of versions, for whoever has copies: {path}", highlight=False, soft_wrap=True)
-    path = settings.workspace.absolute() / "erasures" / f"{subject}.json"
-    console.print(f"This machine's: {path}", highlight=False, soft_wrap=True)
+    local = settings.workspace.absolute() / "erasures" / f"{subject}.json"
+    console.print(f"This machine's: {local}", highlight=False, soft_wrap=True)
 
 
 def _print_local(items: "Sequence[LocalItem]") -> None:

@@ -16,6 +16,7 @@ import zarr
 from palm_data.store.arrays import create_image_array, create_row_array, write_frame
 from palm_data.store.atomic import file_sha256
 from palm_data.store.changes import ReleaseChanges, changes
+from palm_data.store.contents import Entry
 from palm_data.store.files import LocalFiles
 from palm_data.store.manifest import read_manifest, versions
 from palm_data.store.numbers import next_version
@@ -236,5 +237,6 @@ def as_published(folder: Path) -> Side:
         name = path.relative_to(folder).as_posix()
         if name not in ("manifest.json", "files.parquet"):
             size, modality = path.stat().st_size, known[name].modality if name in known else "metadata"
-            files.append((FileRow(path=name, bytes=size, sha256=file_sha256(path), modality=modality), path))
+            row = FileRow(path=name, bytes=size, sha256=file_sha256(path), modality=modality)
+            files.append(Entry(row=row, source=path))
     return planned_side("9.0.0", manifest.settings, files)

@@ -47,7 +47,7 @@ def test_the_dead_are_cleared_away_and_the_living_are_not(tiny: Tiny) -> None:
     lock = os.open(releases / ".partial" / "0.2.0.live.lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_EX)
     named = release_leftovers(releases)
-    assert [(item.path, item.kind, item.bytes) for item in named] == [
+    assert [(Path(item.path), item.kind, item.bytes) for item in named] == [
         (dead.parents[1], "publisher", 70), (releases / "0.2.0", "abandoned version", 300),
     ]  # fmt: skip
     assert abandoned.exists()
@@ -69,7 +69,7 @@ def test_outputs_that_no_record_names_go_and_current_ones_stay(tiny: Tiny) -> No
     fcntl.flock(lock, fcntl.LOCK_EX)
     found = workspace_leftovers(tiny.workspace, delete=True)
     os.close(lock)
-    assert {(item.path, item.kind, item.bytes) for item in found} == {
+    assert {(Path(item.path), item.kind, item.bytes) for item in found} == {
         (old.parent, "stage output", 40), (orphan.parent, "stage output", 30),
         (work.parents[1], "work in progress", 20),
     }  # fmt: skip

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 import palm_data
 from palm_data.loader.withdrawn import WithdrawnWarning
 from palm_data.store.manifest import read_manifest, versions
+from palm_data.store.places import place_at
 from palm_data.store.release import publish_release
 from palm_data.store.verify import verify_release
 from palm_data.store.withdrawals import read_status
@@ -101,7 +102,7 @@ class History(RuleBasedStateMachine):
                 warnings.simplefilter("ignore", WithdrawnWarning)
                 opened = palm_data.open_release(self.settings.releases, version)
             assert opened.subject_ids == tuple(sorted(held.keys() - self.marked[version]))
-            assert read_status(self.settings.releases, version).withdrawn_ids == self.marked[version]
+            assert read_status(place_at(self.settings.releases), version).withdrawn_ids == self.marked[version]
 
     @invariant()
     def nobody_changes_split_while_they_stay(self) -> None:

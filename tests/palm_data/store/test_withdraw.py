@@ -13,8 +13,10 @@ import palm_data
 from palm_data.capture.ingest import ingest_subject
 from palm_data.loader.withdrawn import WithdrawnWarning
 from palm_data.store import release as publishing
+from palm_data.store.files import LocalFiles
 from palm_data.store.learned import learned_from, read_seen
 from palm_data.store.manifest import read_manifest, versions
+from palm_data.store.places import Place, place_at
 from palm_data.store.release import publish_release
 from palm_data.store.verify import verify_release
 from palm_data.store.withdraw import erase, local_path, withdraw
@@ -95,19 +97,23 @@ def test_nothing_lets_them_in_again_but_a_new_consent(tiny: Tiny) -> None:
         ingest_subject(GONE, tiny.workspace, tiny.settings)
     assert tiny.workspace.record("capture_index", GONE) is None
     with pytest.raises(ConsentError, match="expected a day from"):
-        reinstate(tiny.settings.releases, GONE, TODAY - timedelta(days=3))
-    reinstate(tiny.settings.releases, GONE, TODAY)
+        reinstate(place(tiny), GONE, TODAY - timedelta(days=3))
+    reinstate(place(tiny), GONE, TODAY)
     with pytest.raises(ConsentError, match="expected a withdrawal in the ledger"):
-        reinstate(tiny.settings.releases, GONE, TODAY)
+        reinstate(place(tiny), GONE, TODAY)
     add_subject(tiny.workspace, tiny.settings, GONE)
     assert GONE in people_of_version(tiny, "0.4.0")
-    events = read_ledger(tiny.settings.releases).events
+    events = read_ledger(place(tiny)).events
     assert [(event.kind, event.consent_date) for event in events] == [("withdrawn", None), ("reinstated", TODAY)]
+
+
+def place(tiny: Tiny) -> Place:
+    return place_at(tiny.settings.releases)
 
 
 def people_of_version(tiny: Tiny, version: str) -> frozenset[str]:
     publish_release(version, tiny.workspace, tiny.settings)
-    return people_of(tiny.settings.releases / version)
+    return people_of(LocalFiles(tiny.settings.releases / version))
 
 
 def write_session(settings: Settings) -> None:
@@ -118,7 +124,7 @@ def test_who_withdraws_while_a_version_is_made_is_not_in_it(tiny: Tiny, monkeypa
     stage = publishing._stage  # the moment between the plan and the version
 
     def meanwhile(*arguments: object) -> str:
-        withdraw_consent(tiny.settings.releases, GONE)
+        withdraw_consent(place(tiny), GONE)
         return stage(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(publishing, "_stage", meanwhile)
@@ -146,7 +152,7 @@ def test_readers_of_an_old_version_are_told_and_get_nothing_of_them(tiny: Tiny) 
 def test_the_raw_table_marks_old_versions_too_when_the_next_is_published(tiny: Tiny) -> None:
     write_subjects(tiny.settings.raw, ["0001", GONE], withdrawn=[GONE])
     assert publish_release("0.2.0", tiny.workspace, tiny.settings).withdrawn == (GONE,)
-    (mark,) = read_status(tiny.settings.releases, "0.1.0").withdrawn
+    (mark,) = read_status(place(tiny), "0.1.0").withdrawn
     assert (mark.subject_id, mark.replaced_by) == (GONE, "0.2.0")
     assert where_named(tiny.settings.releases / "0.2.0", GONE) == ["manifest.json"]
 
@@ -184,7 +190,7 @@ def test_erasing_deletes_what_is_ours_and_no_number_comes_back(tiny: Tiny) -> No
     assert verify_release(releases / "0.2.0").passed
     assert not list(root.glob(f"stages/*/{GONE}"))
     assert tiny.workspace.record("subject_shard", "0001") is not None
-    assert read_status(releases, "0.1.0").erased is not None
+    assert read_status(place(tiny), "0.1.0").erased is not None
     assert {item.kind for item in erased.local.items if not item.erased} == {"raw"}
     with pytest.raises(StoreError, match=r"expected a number never used, found 0\.1\.0"):
         publish_release("0.1.0", tiny.workspace, tiny.settings)
@@ -197,7 +203,7 @@ def test_the_last_person_leaves_no_version_and_a_mark(tmp_path: Path) -> None:
     publish_release("1.0.0", tiny.workspace, tiny.settings)
     done = withdraw(GONE, tiny.workspace, tiny.settings)
     assert (done.published, done.marked) == (None, ("1.0.0",))
-    (mark,) = read_status(tiny.settings.releases, "1.0.0").withdrawn
+    (mark,) = read_status(place(tiny), "1.0.0").withdrawn
     assert mark.replaced_by is None
 
 
@@ -226,7 +232,7 @@ def test_models_are_told_apart_by_whom_they_saw(tiny: Tiny, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("content", [b"", b'{"events": [', b'{"events": [{"subject_id": "7391"}]}'])
 def test_a_damaged_ledger_stops_publishing(tiny: Tiny, content: bytes) -> None:
-    withdraw_consent(tiny.settings.releases, GONE)
+    withdraw_consent(place(tiny), GONE)
     (tiny.settings.releases / "status" / "withdrawals.json").write_bytes(content)
     with pytest.raises(IntegrityError, match=r"withdrawals\.json: expected what palm wrote"):
         publish_release("0.2.0", tiny.workspace, tiny.settings)
