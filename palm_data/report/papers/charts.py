@@ -148,7 +148,7 @@ def _range(values: ndarray, unit: str, marks: Sequence[float]) -> tuple[float, f
 def _statistics(count: int, mean: float, median: float, late: float, unit: str) -> Markup:
     space = f" {unit}" if unit else ""
     return tag(
-        "span", tag("b", f"{mean:.3g}{space}"), f" mean · {median:.3g} median · {late:.3g} 95th percentile · n = {count:,}.",
+        "span", tag("b", f"{mean:.3g}{space}"), f" mean · {median:.3g} median · {late:.3g} 95th percentile · n\u00a0=\u00a0{count:,}.",
         class_="statistics",
     )  # fmt: skip
 

@@ -107,7 +107,8 @@ def _bias(facts: ReleaseFacts) -> Iterator[str]:
     }
     yield "Most common: " + "; ".join(f"{title}: {band} ({share(n, whole)})" for title, (band, n) in most.items()) + "."
     rigs = len({index.session.rig_serial for index in facts.plan.included})
-    yield f"Right hands only, from {plural(rigs, 'rig')}. Sex is recorded as female or male; there are no bands below 21 or above 70 years."
+    source = f", from {plural(rigs, 'rig')}" if rigs else ""
+    yield f"Right hands only{source}. Sex is recorded as female or male; there are no bands below 21 or above 70 years."
 
 
 def _processing(facts: ReleaseFacts) -> Iterator[str]:

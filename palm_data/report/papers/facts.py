@@ -141,7 +141,9 @@ class ReleaseFacts:
 
     def left_out_reasons(self) -> dict[str, int]:
         """Stage or check → how many people it keeps out; nobody is named."""
-        found = Counter(reason.split(":")[0] for one in self.plan.left_out for reason in one.reasons[:1])
+        found = Counter(
+            reason.split(":")[0].rsplit("/", 1)[-1] for one in self.plan.left_out for reason in one.reasons[:1]
+        )
         return {name: found[name] for name in sorted(found)}
 
 

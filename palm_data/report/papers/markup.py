@@ -18,7 +18,7 @@ Child: TypeAlias = str | int | Iterable["Child"] | None
 """What may stand inside an element: markup, text, numbers, several of these, or nothing."""
 
 
-def tag(name: str, /, *children: Child, **attributes: str | float | None) -> Markup:
+def tag(name: str, /, *children: Child, **attributes: str | float | bool | None) -> Markup:
     """An element with escaped text and attributes.
 
     Args:
@@ -48,7 +48,7 @@ def decimal(value: float) -> str:
     return "0" if text == "-0" else text
 
 
-def _attribute(key: str, value: str | float | None) -> str:
+def _attribute(key: str, value: str | float | bool | None) -> str:
     if value is None or value is False:
         return ""
     name = key if key in _CAMEL else key.rstrip("_").replace("_", "-")

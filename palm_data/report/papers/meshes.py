@@ -19,7 +19,9 @@ from schemas.hand import HandRow
 MAX_SHOWN = 3
 MAX_VERTICES = 7000
 _STEPS = 65535
-_GROWTH = 1.15
+_GROWTH = 1.2
+_FACES_A_VERTEX = 2.3
+"""A closed surface has two."""
 
 
 @dataclass(frozen=True)
@@ -93,32 +95,48 @@ def chosen(facts: ReleaseFacts) -> list[Capture]:
 
 
 def thinned(mesh: Mesh, most: int = MAX_VERTICES) -> Mesh:
-    """The surface with vertices of a cubic grid's cells merged, the cells grown until few enough are left."""
-    vertices, faces, colours = mesh.vertices, mesh.faces, mesh.colours
-    if len(vertices) <= most:
+    """The surface with the vertices in each cell of a cubic grid merged, the cells grown until few enough are left."""
+    if _small(mesh, most):
         return mesh
-    low, area = vertices.min(axis=0), float(np.prod(np.sort(np.ptp(vertices, axis=0))[1:]))
-    cell = max(np.sqrt(area / most), 1e-6)
-    while True:
-        places, group, size = np.unique(
-            np.floor((vertices - low) / cell).astype(np.int64), axis=0, return_inverse=True, return_counts=True
-        )
-        if len(places) <= most:
-            break
-        cell *= _GROWTH
-    group = group.ravel()
-    merged = np.stack([np.bincount(group, weights=vertices[:, axis]) / size for axis in range(3)], axis=1)
-    corners = group[faces]
+    area = float(np.prod(np.sort(np.ptp(mesh.vertices, axis=0))[1:]))
+    cell = max(float(np.sqrt(area / most)), 1e-6)
+    while not _small(merged := _merged(mesh, cell), most):
+        cell *= max(_GROWTH, float(np.sqrt(len(merged.faces) / (_FACES_A_VERTEX * most))))
+    return merged
+
+
+def _small(mesh: Mesh, most: int) -> bool:
+    return len(mesh.vertices) <= most and len(mesh.faces) <= _FACES_A_VERTEX * most
+
+
+def _merged(mesh: Mesh, cell: float) -> Mesh:
+    """The surface with one vertex in each occupied cell, at the mean of those in it."""
+    cells = np.floor((mesh.vertices - mesh.vertices.min(axis=0)) / cell).astype(np.int64)
+    group, size = _same(cells)
+    corners = group[mesh.faces]
     a, b, c = corners.T
     corners = corners[(a != b) & (b != c) & (c != a)]
-    _, first = np.unique(np.sort(corners, axis=1), axis=0, return_index=True)
-    mixed = None
-    if colours is not None:
-        mixed = np.stack(
-            [np.bincount(group, weights=colours[:, k].astype(np.float64)) / size for k in range(3)], axis=1
-        )
-        mixed = np.rint(mixed).astype(np.uint8)
-    return Mesh(merged, corners[np.sort(first)], mixed)
+    _, first = np.unique(_keys(np.sort(corners, axis=1)), return_index=True)
+    colours = None if mesh.colours is None else np.rint(_means(mesh.colours, group, size)).astype(np.uint8)
+    return Mesh(_means(mesh.vertices, group, size), corners[np.sort(first)], colours)
+
+
+def _same(rows: Integer[ndarray, "rows 3"]) -> tuple[Integer[ndarray, " rows"], Integer[ndarray, " groups"]]:
+    """The group of equal rows that each is in, and the groups' sizes."""
+    _, group, size = np.unique(_keys(rows), return_inverse=True, return_counts=True)
+    return group.ravel(), size
+
+
+def _keys(rows: Integer[ndarray, "rows 3"]) -> Integer[ndarray, " rows"]:
+    """One number for each row of three that are not negative, the same for the same."""
+    x, y, z = rows.astype(np.int64).T
+    if not len(rows):
+        return x
+    return (x * (int(y.max()) + 1) + y) * (int(z.max()) + 1) + z
+
+
+def _means(values: ndarray, group: ndarray, size: ndarray) -> Float[ndarray, "groups 3"]:
+    return np.stack([np.bincount(group, weights=values[:, k].astype(np.float64)) / size for k in range(3)], axis=1)
 
 
 def _scan(capture: Capture, arrays: Arrays) -> Mesh:

@@ -28,7 +28,7 @@ def page(facts: ReleaseFacts, arrays: Arrays, model: HandModel | None) -> str:
     exhibit, data = exhibit_section(facts, arrays, model, tiles)
     pictured = [exhibit, worst_section(facts, tiles), gesture_section(facts, tiles), people_pictures(facts, tiles)]
     closer, worst, gestures, people = pictured
-    sections = [
+    sections: list[tuple[str, str, Child]] = [
         ("closer", "A closer look", closer),
         ("people", "The people", [people_section(facts), people]),
         ("beside", "Beside published data sets", comparison_section(facts)),
@@ -112,9 +112,7 @@ def _section(key: str, name: str, content: Child) -> Markup:
 
 
 def _footer(facts: ReleaseFacts, tiles: Tiles) -> list[Child]:
-    left_out = (
-        f" {plural(tiles.left_out, 'picture')} would have made it too large and are left out." if tiles.left_out else ""
-    )
+    left_out = f" Left out for size: {plural(tiles.left_out, 'picture')}." if tiles.left_out else ""
     return [
         f"{facts.title} {facts.version}, parent {facts.plan.parent or 'none'}. This page is a file of the version, under its checksum, "
         "and asks for nothing from anywhere: no font, no script, no count of visitors. Pictures are small copies; the data has "
