@@ -12,6 +12,7 @@ A subject's plan is written before its pictures, and its `poses.npy` after them:
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from palm_data.interop.official_encoding import cameras_entry, encode_mask, encode_normals, poses_entry
@@ -86,15 +87,27 @@ def export_official(
         official_cameras(release, subject_id, longest)
     require_few_frames(release)
     with growing(out, request) as folder:
-        plans, done = [], 0
+        plans, made = [], _Captures(len(release), progress)
         for subject_id in release.subject_ids:
             plan = _planned(release, subject_id, folder, keep_small=keep_small, longest=longest)
             plans.append(plan)
-            _write_subject(release, plan, folder, longest)
-            done += len(plan.frames) + len(plan.left_out)
-            if progress is not None:
-                progress(done, len(release))
+            made.add(len(plan.left_out))
+            _write_subject(release, plan, folder, longest, made)
         return _finish(release, plans, folder, longest)
+
+
+@dataclass
+class _Captures:
+    """How many captures are done, told to whoever wants to know."""
+
+    total: int
+    progress: Callable[[int, int], None] | None
+    done: int = 0
+
+    def add(self, count: int) -> None:
+        self.done += count
+        if self.progress is not None:
+            self.progress(self.done, self.total)
 
 
 def _request(release: Release, keep_small: bool, longest: int | None) -> Request:
@@ -121,9 +134,12 @@ def _planned(
     return plan
 
 
-def _write_subject(release: Release, plan: SubjectPlan, folder: Path, longest: int | None) -> None:
+def _write_subject(
+    release: Release, plan: SubjectPlan, folder: Path, longest: int | None, made: _Captures
+) -> None:  # fmt: skip
     home = folder / FOLDERS / plan.subject_id
     if not plan.frames or (home / POSES_FILE).is_file():
+        made.add(len(plan.frames))
         return
     poses = poses_entry(subject_hands(release, plan))
     cameras = official_cameras(release, plan.subject_id, longest)
@@ -131,6 +147,7 @@ def _write_subject(release: Release, plan: SubjectPlan, folder: Path, longest: i
         sample = release.capture(plan.subject_id, frame)
         for camera in cameras:
             _write_view(sample.view(camera.camera_id), camera, number, home)
+        made.add(1)
     write_bytes(home / CAMERAS_FILE, object_npy(cameras_entry(cameras)))
     write_bytes(home / POSES_FILE, object_npy(poses))
 

@@ -9,13 +9,13 @@ import palm_data
 from palm_data.interop.official import export_official
 from palm_data.loader.release import Release
 from palm_data.store.release import publish_release
+from palm_data.testing import tiny as tiny_module
+from palm_data.testing import tiny_labels as labels_module
 from palm_data.testing.tiny import Tiny, tiny_workspace
+from palm_data.testing.tiny_labels import hand_row
 from schemas.capture import CaptureRecord
 from schemas.hand import HandRow
 from schemas.settings import without_labels
-from tests.palm_data.maps.hands import hand_row
-from tests.palm_data.store import tiny as tiny_module
-from tests.palm_data.store import tiny_labels as labels_module
 
 CAMERAS = tuple(f"MCU_0{number}" for number in range(1, 8))
 HEIGHT, WIDTH = 160, 210

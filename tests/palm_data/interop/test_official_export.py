@@ -2,12 +2,14 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from palm_data.hand.model import load_hand_model
 from palm_data.interop import official, official_plan
 from palm_data.interop.official import export_official
 from palm_data.interop.official_checks import check_official
@@ -244,6 +246,22 @@ def test_each_departure_is_named(fault: str, exported: Path, tmp_path: Path) -> 
     harm, words = FAULTS[fault]
     harm(folder)
     assert words in "\n".join(map(str, check_official(folder)))
+
+
+def test_hands_that_reach_out_of_the_official_cube_are_named(exported: Path, tmp_path: Path) -> None:
+    shutil.copytree(exported / "folders" / "0002", tmp_path / "folders" / "0002")
+    model = load_hand_model()
+    found = "\n".join(map(str, check_official(tmp_path, model=model)))
+    assert "a flat hand within 0.13806 m of the canonical cube's centre" in found
+    small = replace(model, v_template=model.v_template * 0.5, shapedirs=model.shapedirs * 0.1)
+    assert not [one for one in check_official(tmp_path, model=small) if one.field in ("betas", "hand_pose")]
+
+
+def test_progress_counts_every_capture_once(release: Release, tmp_path: Path) -> None:
+    said: list[tuple[int, int]] = []
+    export_official(release, tmp_path / "OURS", progress=lambda done, total: said.append((done, total)))
+    assert said[-1] == (len(release), len(release))
+    assert [done for done, _ in said] == sorted(done for done, _ in said)
 
 
 def test_more_than_sixty_frames_are_named(exported: Path, tmp_path: Path) -> None:
