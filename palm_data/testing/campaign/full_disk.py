@@ -25,7 +25,7 @@ def full_disk(cases: Cases, root: Path, progress: Progress) -> KindReport:
     scene = make_scene(root)
     measured = scene.copy("measured")
     changes = run(publish_new, measured).changes
-    sizes = sorted({path.stat().st_size for path in (measured.releases / NEW).rglob("*") if path.is_file()})
+    sizes = sorted({path.stat().st_size for path in (measured.releases_folder / NEW).rglob("*") if path.is_file()})
     room = run(_room_needed, scene, root)
     needed = room.result if room.error is None else 0
     ways: list[Callable[[float], Callable[[Settings], Ended]]] = [
@@ -47,7 +47,7 @@ def full_disk(cases: Cases, root: Path, progress: Progress) -> KindReport:
         ended = ways[way](at)(settings)
         cases.counts[f"{names[way]}: {_judged(scene, settings, ended.error)}"] += 1
         check_converges(scene, settings)
-        shutil.rmtree(settings.releases)
+        shutil.rmtree(settings.releases_folder)
 
     return tried(
         cases, attempt, progress,
@@ -64,7 +64,7 @@ def _judged(scene: Scene, settings: Settings, error: Exception | None) -> str:
     Raises:
         BrokenPromise: if it is not, or the error is not one of ours.
     """
-    finished = check_whole(scene, settings.releases)
+    finished = check_whole(scene, settings.releases_folder)
     if error is None:
         if not finished:
             raise BrokenPromise("the publisher succeeded, and there is no new version")
@@ -77,15 +77,15 @@ def _judged(scene: Scene, settings: Settings, error: Exception | None) -> str:
 def _room_needed(scene: Scene, root: Path) -> int:
     """How many bytes publishing needs beyond the old version, on a file system of its own."""
     there = _enter(scene, root)
-    before = shutil.disk_usage(there.settings.releases).used
+    before = shutil.disk_usage(there.settings.releases_folder).used
     publish_new(there.settings)
-    return shutil.disk_usage(there.settings.releases).used - before
+    return shutil.disk_usage(there.settings.releases_folder).used - before
 
 
 def _in_little_room(scene: Scene, root: Path, left: int) -> str:
     """Publish with so many bytes left, judge, make room, publish again."""
     there = _enter(scene, root)
-    folder = there.settings.releases.parent
+    folder = there.settings.releases_folder.parent
     resize_room(folder, shutil.disk_usage(folder).used + left)
     error: Exception | None = None
     try:
@@ -107,5 +107,5 @@ def _enter(scene: Scene, root: Path) -> Scene:
     room.mkdir(exist_ok=True)
     mount_little_room(room, _PLENTY)
     releases = room / "releases"
-    shutil.copytree(scene.settings.releases, releases)
+    shutil.copytree(scene.settings.releases_folder, releases)
     return replace(scene, settings=scene.settings.model_copy(update={"releases": releases}))
