@@ -25,7 +25,7 @@ def full_disk(cases: Cases, root: Path, progress: Progress) -> KindReport:
     scene = make_scene(root)
     measured = scene.copy("measured")
     changes = run(publish_new, measured).changes
-    sizes = sorted({path.stat().st_size for path in (measured.releases / NEW).rglob("*") if path.is_file()})
+    sizes = sorted({path.stat().st_size for path in (measured.releases_folder / NEW).rglob("*") if path.is_file()})
     room = run(_room_needed, scene, root)
     needed = room.result if room.error is None else 0
     ways: list[Callable[[float], Callable[[Settings], Ended]]] = [

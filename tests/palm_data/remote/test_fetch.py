@@ -1,6 +1,7 @@
 """Copies of a version: parts, resuming, damage on either side, full disks; from a store and from a web server."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -305,6 +306,7 @@ def test_a_part_is_fetched_from_a_store_and_published_there_by_the_command(
     for name in ("raw", "workspace"):
         monkeypatch.setenv(f"PALM_{name.upper()}", str(getattr(tiny.settings, name)))
     monkeypatch.setenv("PALM_SHARD__TILE_PX", str(tiny.settings.shard.tile_px))
+    monkeypatch.setenv("PALM_SHARD__TIERS", json.dumps(tiny.settings.shard.tiers))
     monkeypatch.setenv("PALM_RELEASES", url)
     result = palm("release", "0.1.0", "--captures-only")
     assert result.exit_code == 0, result.output
