@@ -7,7 +7,7 @@ SHELL := bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: help demo test lint ui bench screenshots setup clean-demo
+.PHONY: help demo test lint ui bench faults screenshots setup clean-demo
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ ui: .venv/.ready ## The Dagster UI on the demo, on loopback
 bench: .venv/.ready ## The measured comparisons, to benchmarks/results.json; the first time it renders what they need
 	@nice $(BIN)/python -m tests.benchmarks.session
 	@$(BIN)/python -m pytest -q tests/benchmarks --benchmark-only --benchmark-disable-gc
+
+faults: .venv/.ready ## The proof of integrity: seeded faults of every kind, as JSON
+	@$(BIN)/python -m palm_data.testing.campaign --out benchmarks/faults.json
 
 screenshots: .venv/.ready ## Redraw docs/images from the materialised demo
 	@$(BIN)/python -m tests.pipelines.screenshots

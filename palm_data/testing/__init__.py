@@ -1,1 +1,4 @@
-"""What other projects' tests may import: small raw sessions with known answers, written without a renderer."""
+"""What other projects' tests may import: small sessions and releases with known answers, and faults on purpose.
+
+`docs/testing.md` lists it. Nothing here needs pytest.
+"""
