@@ -30,6 +30,7 @@ ui: .venv/.ready ## The Dagster UI on the demo, on loopback
 bench: .venv/.ready ## The measured comparisons, to benchmarks/results.json; the first time it renders what they need
 	@nice $(BIN)/python -m tests.benchmarks.session
 	@$(BIN)/python -m pytest -q tests/benchmarks --benchmark-only --benchmark-disable-gc
+	@$(BIN)/python -m tests.benchmarks.duel
 
 faults: .venv/.ready ## The proof of integrity: seeded faults of every kind, as JSON
 	@$(BIN)/python -m palm_data.testing.campaign --out benchmarks/faults.json

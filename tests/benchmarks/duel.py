@@ -1,9 +1,13 @@
-"""Two ways of doing the same, timed in turns in one process."""
+"""Two ways of doing the same, timed in turns in one process, and the file that keeps what came of it.
+
+    python -m tests.benchmarks.duel        prints benchmarks/results.json as tables
+"""
 
 import gc
 import json
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,6 +97,19 @@ def write_results(
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
+def table(path: Path = RESULTS) -> str:
+    """The results as `docs/loader.md` shows them."""
+    found = json.loads(path.read_text())
+    lines = ["| Comparison | Ours, ms | Peer, ms | Ratio | Bar |", "|---|---|---|---|---|"]
+    for entry in found["entries"]:
+        bar = "–" if entry.get("bar") is None else f"≥ {entry['bar']}"
+        lines.append(f"| `{entry['name']}` | {entry['ours']:.2f} | {entry['peer']:.2f} | {entry['ratio']:.1f} | {bar} |")
+    lines += ["", "| MB an image | Whole | Background zeroed |", "|---|---|---|"]
+    for size in found["sizes"]:
+        lines.append(f"| {size['choice']} | {size['mb_per_image_full']:.2f} | {size['mb_per_image_masked']:.2f} |")
+    return "\n".join(lines)
+
+
 def machine() -> dict[str, object]:
     """What it was measured on, with no name of a host."""
     cpu = [line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
@@ -111,3 +128,7 @@ def _lines(path: str) -> list[str]:
         return Path(path).read_text().splitlines()
     except OSError:
         return []
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table() + "\n")

@@ -11,7 +11,7 @@ from palm_data.store.release import publish_release
 from palm_data.testing.tiny import tiny_workspace
 from palm_data.testing.tiny_labels import TILE
 from schemas.settings import without_labels
-from tests.benchmarks.duel import RESULTS, duel, write_results
+from tests.benchmarks.duel import RESULTS, duel, table, write_results
 from tests.benchmarks.loader_duels import LoaderDuels, Measures, one_thread
 from tests.benchmarks.test_loader import DUELS
 
@@ -78,6 +78,14 @@ def test_results_of_others_stay_when_some_are_measured_again(tmp_path: Path) -> 
     assert found["entries"] == [{"name": "a", "ratio": 1}, {"name": "b", "ratio": 3}]
     assert found["sizes"] == [{"choice": "PNG"}]
     assert {"cpu", "cores", "python", "packages", "date"} < set(found["machine"])
+
+
+def test_results_are_shown_as_tables(tmp_path: Path) -> None:
+    path, size = tmp_path / "results.json", {"choice": "PNG", "mb_per_image_full": 7.5, "mb_per_image_masked": 3}
+    write_results([{"name": "a", "ours": 0.5, "peer": 100, "ratio": 200, "bar": 50}], [size], path)
+    shown = table(path)
+    assert "| `a` | 0.50 | 100.00 | 200.0 | ≥ 50 |" in shown
+    assert "| PNG | 7.50 | 3.00 |" in shown
 
 
 @pytest.mark.skipif(not RESULTS.exists(), reason="make bench has not been run here")
