@@ -47,7 +47,7 @@ def test_every_field_read_from_a_store_is_the_one_read_from_a_folder(
 def test_opening_asks_for_few_small_files_and_a_view_for_its_own_tiles(published: str, door: Proxy) -> None:
     release = palm_data.open_release(published, "0.1.0", cache=False)
     opened = [path for _, path in door.requests]
-    assert len(opened) == 8  # manifest, table of files, and the six tables that every version has
+    assert len(opened) == 9  # manifest, table of files, the six tables that every version has, and the status beside it
     assert not any("shards" in path for path in opened)
     sample = release[0]
     door.forget()
