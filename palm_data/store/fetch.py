@@ -24,8 +24,11 @@ from palm_data.store.file_table import file_rows
 from palm_data.store.files import Files, LocalFiles
 from palm_data.store.manifest import FILES_FILE, MANIFEST_FILE, manifest_bytes, read_manifest
 from palm_data.store.objects import describe_difference
+from palm_data.store.places import place_at
+from palm_data.store.withdrawals import STATUS, read_status
 from schemas.errors import ConflictError, IntegrityError, StoreError
 from schemas.release import FileRow, Manifest
+from schemas.withdrawal import VersionStatus
 
 _FETCHING = ".fetching"
 _AT_ONCE = 8
@@ -44,6 +47,8 @@ class FetchPlan:
     fetched: Fetched
     rows: Sequence[FileRow]
     """All files that the copy is to have, those of earlier fetches too."""
+    status: VersionStatus
+    """Who of the version withdrew, as the source says; their files are not copied."""
 
     @property
     def folder(self) -> Path:
@@ -74,11 +79,14 @@ def plan_fetch(source: Files, to: Path, selection: Selection) -> FetchPlan:
 
     Raises:
         ConflictError: if there is another version of the same number.
-        IntegrityError: if the source's manifest or files table is damaged.
+        ConsentError: if a subject is selected who withdrew.
+        IntegrityError: if the source's manifest, files table or status is damaged.
         StoreError: if the source has no version, or not what is selected, or it refuses or does not answer.
     """
     manifest, rows = read_manifest(source), _safe_rows(source)
     selection.checked(rows, source.name)
+    status = _status(source, manifest)
+    selection = selection.consented(rows, status)
     to = to.expanduser().absolute()
     selections = [selection]
     earlier = _earlier(to / manifest.version, manifest)
@@ -87,8 +95,8 @@ def plan_fetch(source: Files, to: Path, selection: Selection) -> FetchPlan:
     fetched = Fetched(
         version=manifest.version, merkle_root=manifest.merkle_root, source=source.name, selections=tuple(selections)
     )
-    wanted = [row for row in rows if fetched.takes(row)]
-    return FetchPlan(source=source, manifest=manifest, to=to, fetched=fetched, rows=wanted)
+    wanted = [row for row in rows if fetched.takes(row) and row.subject_id not in status.withdrawn_ids]
+    return FetchPlan(source=source, manifest=manifest, to=to, fetched=fetched, rows=wanted, status=status)
 
 
 def plan_repair(source: Files, to: Path, _selection: Selection) -> FetchPlan:
@@ -111,8 +119,9 @@ def plan_repair(source: Files, to: Path, _selection: Selection) -> FetchPlan:
         earlier = Fetched(
             version=manifest.version, merkle_root=manifest.merkle_root, source=source.name, selections=whole
         )
-    wanted = [row for row in rows if earlier.takes(row)]
-    return FetchPlan(source=source, manifest=manifest, to=to, fetched=earlier, rows=wanted)
+    status = _status(source, manifest)
+    wanted = [row for row in rows if earlier.takes(row) and row.subject_id not in status.withdrawn_ids]
+    return FetchPlan(source=source, manifest=manifest, to=to, fetched=earlier, rows=wanted, status=status)
 
 
 def fetch(plan: FetchPlan, *, progress: Callable[[int, int], None] | None = None) -> tuple[str, ...]:
@@ -139,6 +148,10 @@ def fetch(plan: FetchPlan, *, progress: Callable[[int, int], None] | None = None
         copied = _copy_all(plan, parts, progress)
         _finish(plan)
     return tuple(copied)
+
+
+def _status(source: Files, manifest: Manifest) -> VersionStatus:
+    return read_status(place_at(source.name.rpartition("/")[0]), manifest.version)
 
 
 def _safe_rows(source: Files) -> list[FileRow]:
@@ -261,7 +274,9 @@ def _grow(source: Files, row: FileRow, part: Path, moved: Callable[[int], None])
 
 
 def _finish(plan: FetchPlan) -> None:
-    """Have the copy open as what it is."""
+    """Have the copy open as what it is; who withdrew is known beside it before it opens."""
+    if plan.status.withdrawn:
+        write_bytes(plan.to / STATUS / f"{plan.manifest.version}.json", plan.status.model_dump_json(indent=1).encode())
     for name, content in (
         (FILES_FILE, plan.source.read(FILES_FILE)),
         (FETCHED_FILE, fetched_bytes(plan.fetched)),

@@ -10,9 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from palm_data.store.files import Files, LocalFiles
 from palm_data.store.manifest import FILES_FILE
 from palm_data.store.tables import load_rows
-from schemas.errors import IntegrityError, StoreError
+from palm_data.store.withdrawals import status_text
+from schemas.errors import ConsentError, IntegrityError, StoreError
 from schemas.ids import Sha256, SubjectId, VersionId
 from schemas.release import FileRow
+from schemas.withdrawal import VersionStatus
 
 FETCHED_FILE = "fetched.json"
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +62,22 @@ class Selection(BaseModel):
                     f"{name}: {field}: expected some of {', '.join(sorted(has))}, found {', '.join(missing)}."
                 )
         return self
+
+    def consented(self, rows: Sequence[FileRow], status: VersionStatus) -> "Selection":
+        """The selection without people who withdrew.
+
+        Raises:
+            ConsentError: if one of them is selected by name.
+        """
+        gone, everybody = status.withdrawn_ids, {row.subject_id for row in rows if row.subject_id is not None}
+        named = sorted(gone & set(self.subjects or ()))
+        if named:
+            raise ConsentError(
+                f"version {status.version}: {status_text(status)} Expected others, found {', '.join(named)}."
+            )
+        if not gone & everybody or self.subjects is not None:
+            return self
+        return self.model_copy(update={"subjects": tuple(sorted(everybody - gone))})
 
 
 class Fetched(BaseModel):

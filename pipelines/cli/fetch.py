@@ -44,6 +44,7 @@ def fetch(
     """
     from palm_data.store import fetch as fetching
     from palm_data.store.fetched import Selection
+    from palm_data.store.withdrawals import status_text
 
     settings = load_settings()
     folder = to or settings.releases_folder
@@ -53,6 +54,10 @@ def fetch(
     chosen = Selection(subjects=_list(subjects), modalities=_list(modalities), tiers=_list(tier))
     plan = (fetching.plan_repair if repair else fetching.plan_fetch)(files, folder, chosen)
     _print_plan(plan)
+    if plan.status.withdrawn:
+        console.print(
+            f"[yellow]{status_text(plan.status)}[/] Their files are not fetched.", highlight=False, soft_wrap=True
+        )
     if dry_run:
         return
     if not yes and plan.missing:

@@ -15,17 +15,20 @@ from typer.testing import CliRunner, Result
 
 import palm_data
 from palm_data.loader.location import version_files
+from palm_data.loader.withdrawn import WithdrawnWarning
 from palm_data.store import fetch as fetching
 from palm_data.store.fetch import fetch, plan_fetch, plan_repair
 from palm_data.store.fetched import Selection
 from palm_data.store.file_table import file_rows
 from palm_data.store.manifest import manifest_bytes, read_manifest, seal
+from palm_data.store.places import place_at
 from palm_data.store.release import publish_release
 from palm_data.store.tables import rows_bytes
 from palm_data.store.verify import verify_release
+from palm_data.store.withdrawals import mark_versions
 from palm_data.testing.tiny import Tiny, tiny_workspace
 from pipelines.cli.main import app
-from schemas.errors import ConflictError, IntegrityError, StoreError
+from schemas.errors import ConflictError, ConsentError, IntegrityError, StoreError
 from schemas.release import FileRow
 from schemas.settings import without_labels
 from tests.palm_data.remote import proxy, web
@@ -119,6 +122,21 @@ def test_a_part_grows_to_the_whole(address: str, tmp_path: Path) -> None:
     fetch(rest)
     assert not (tmp_path / "0.1.0/fetched.json").exists()
     assert verify_release(tmp_path / "0.1.0").not_fetched == 0
+
+
+def test_a_person_who_withdrew_is_not_fetched_and_the_copy_knows(tiny: Tiny, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    fetch(plan_fetch(version_files(tiny.settings.releases), source, ALL))
+    mark_versions(place_at(source), ["0001"])
+    with pytest.raises(ConsentError, match=r"0001 withdrew"):
+        plan_fetch(version_files(source), tmp_path / "copy", Selection(subjects=("0001",)))
+    result = palm("fetch", "0.1.0", "--from", str(source), "--to", str(tmp_path / "copy"), "--yes")
+    assert result.exit_code == 0, result.output
+    assert "0001 withdrew" in result.output
+    assert not (tmp_path / "copy/0.1.0/shards/0001.zarr").exists()
+    assert verify_release(tmp_path / "copy/0.1.0").passed
+    with pytest.warns(WithdrawnWarning):
+        assert palm_data.open_release(tmp_path / "copy").subject_ids == ("0002",)
 
 
 def test_what_does_not_exist_cannot_be_selected(address: str, tmp_path: Path) -> None:
