@@ -152,27 +152,29 @@ def test_what_does_not_exist_cannot_be_selected(address: str, tmp_path: Path) ->
 
 
 def test_a_fetch_that_broke_off_goes_on_in_the_middle_of_a_file(
-    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "_PIECE", 256)
+    original = Path(tiny.settings.releases) / "0.1.0"
+    large, size = max(((path, (original / path).stat().st_size) for path in paths(original)), key=lambda one: one[1])
+    piece = size // 8
+    monkeypatch.setattr(fetching, "_PIECE", piece)
     monkeypatch.setattr(fetching, "_AT_ONCE", 1)
     with proxy.before(address) as door:
         source = version_files(door.endpoint, "0.1.0")
         plan = plan_fetch(source, tmp_path, PART)
         door.forget()
-        door.refuse = lambda _method, path: path.endswith(RGB) and sum(one[1] == path for one in door.requests) > 3
+        door.refuse = lambda _method, path: path.endswith(large) and sum(one[1] == path for one in door.requests) > 3
         monkeypatch.setattr("palm_data.store.remote._RETRIES", {"max_retries": 0})
-        with pytest.raises(StoreError, match=f"{RGB}: expected to read it, found status 503"):
+        with pytest.raises(StoreError, match=f"{large}: expected to read it, found status 503"):
             fetch(plan_fetch(version_files(door.endpoint, "0.1.0"), tmp_path, PART))
         (part,) = (tmp_path / ".fetching/0.1.0").iterdir()
-        assert part.stat().st_size == 3 * 256
+        assert part.stat().st_size == 3 * piece
         assert plan.missing_bytes < sum(row.bytes for row in plan.missing)
         assert not (tmp_path / "0.1.0/manifest.json").exists()
         door.forget()
         door.refuse = proxy.some(0)
         fetch(plan_fetch(source, tmp_path, PART))
-        size = (tmp_path / "0.1.0" / RGB).stat().st_size
-        assert sum(path.endswith(RGB) for _, path in door.requests) == -(-size // 256) - 3 > 0
+        assert sum(path.endswith(large) for _, path in door.requests) == -(-size // piece) - 3 > 0
     assert verify_release(tmp_path / "0.1.0").passed
     assert not (tmp_path / ".fetching").exists()
 
