@@ -16,6 +16,7 @@ from pipelines.cli import (
     ingest,
     mano,
     materialize,
+    mini,
     release,
     schemas,
     simulate,
@@ -46,6 +47,7 @@ app.command("gc")(gc.gc)
 app.command("info")(release.info)
 app.command("export")(export.export)
 app.command("import")(imports.import_)
+app.command("mini")(mini.mini)
 app.command("view")(view.view)
 app.command("schemas")(schemas.schemas)
 app.command("ui")(ui.ui)

@@ -1,0 +1,186 @@
+"""Making a small release from a release."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from palm_data.mini.choice import Chosen, choose
+from palm_data.mini.shard import write_subset
+from palm_data.store.contents import Entry, ReleaseContents
+from palm_data.store.documents import readme
+from palm_data.store.label_tables import CONVENTION_FILE, LABEL_MODELS, convention_bytes
+from palm_data.store.manifest import FILES_FILE
+from palm_data.store.plan import ReleasePlan
+from palm_data.store.release import publish_contents
+from palm_data.store.tables import load_table, rows_bytes, table_bytes
+from schemas.errors import IntegrityError, StoreError
+from schemas.release import FileRow, Manifest, SplitRow
+
+if TYPE_CHECKING:
+    from palm_data.loader.release import Release
+
+MAX_BYTES = 30_000_000
+CAPTURES = 4
+_BY_CAPTURE = ("images", *LABEL_MODELS)
+
+
+def publish_mini(
+    release: "Release", releases: Path, *, max_bytes: int = MAX_BYTES, captures: int = CAPTURES
+) -> Manifest:
+    """Publish a small release with the number of the one it is made from: one person of each split, a few captures.
+
+    It is a release like others, of its own identity; `mini.of_merkle_root` of its settings says what it was made from.
+
+    Args:
+        releases: the folder to publish in; not that of the release itself.
+        max_bytes: what all files together may take; as many captures of each person as fit are taken.
+        captures: how many of each person at most.
+
+    Raises:
+        ConflictError: if the folder holds a version of this number with other contents.
+        StoreError: if there are too few people, or one capture of each takes more than it may.
+        IntegrityError: if something of the release is damaged.
+    """
+    found = 0
+    for count in range(captures, 0, -1):
+        with tempfile.TemporaryDirectory(prefix="palm-mini-") as folder:
+            contents, plan = _contents(release, choose(release, count), Path(folder))
+            found = sum(entry.row.bytes for entry in contents.entries)
+            if found <= max_bytes:
+                return publish_contents(plan, contents, releases)
+    raise StoreError(
+        f"{release}: expected three captures that take at most {max_bytes / 1e6:.0f} MB, found {found / 1e6:.0f} MB. "
+        "Allow more with --max-mb."
+    )
+
+
+def _contents(release: "Release", chosen: Chosen, folder: Path) -> tuple[ReleaseContents, ReleasePlan]:
+    plan = ReleasePlan(
+        version=release.version, parent=None, parent_splits=(), included=(), left_out=(), withdrawn=()
+    )  # fmt: skip
+    splits = _splits(release, chosen)
+    tables = _tables(release, chosen)
+    counts = {
+        "subjects": len(splits),
+        "captures": tables["captures"].num_rows,
+        "images": sum(tables["images"]["present"].to_pylist()),
+        "subjects_left_out": 0,
+        "captures_quarantined": 0,
+    }
+    if release.labelled:
+        counts |= {"hands": tables["hands"].num_rows, "captures_ok": sum(tables["quality"]["quality_ok"].to_pylist())}
+    encoded = {name: table_bytes(table) for name, table in tables.items()} | {"splits": rows_bytes(SplitRow, splits)}
+    text = readme(plan, counts, splits, labels=release.labelled) + _origin(release, chosen)
+    entries = [
+        *(_entry(f"tables/{name}.parquet", content, "table") for name, content in encoded.items()),
+        _entry("README.md", text.encode(), "document"),
+        _entry("LICENSE", _released(release, "LICENSE"), "document"),
+        _entry("report/left_out.json", _NOBODY, "document"),
+        *_shards(release, chosen, folder),
+    ]
+    if release.labelled:
+        entries.append(_entry(f"tables/{CONVENTION_FILE}", convention_bytes(release.hand_convention), "metadata"))
+    entries.sort(key=lambda entry: entry.row.path.encode())
+    counts |= {"files": len(entries), "bytes": sum(entry.row.bytes for entry in entries)}
+    origin = {"mini.of_version": release.version, "mini.of_merkle_root": release.manifest.merkle_root}
+    settings = {**release.manifest.settings, **origin}
+    return ReleaseContents(entries=tuple(entries), splits=splits, counts=counts, settings=settings), plan
+
+
+_NOBODY = (json.dumps({"quarantined": [], "subjects": []}, indent=1) + "\n").encode()
+
+
+def _splits(release: "Release", chosen: Chosen) -> tuple[SplitRow, ...]:
+    rows = {one: release.tables.rows("splits", SplitRow, one)[0] for one in chosen.splits}
+    return tuple(rows[one].model_copy(update={"split": split}) for one, split in chosen.splits.items())
+
+
+def _tables(release: "Release", chosen: Chosen) -> dict[str, pa.Table]:
+    """The rows of the chosen captures, of every table but the splits."""
+    subjects = pc.field("subject_id").isin(list(chosen.splits))
+    captures = _of_captures(release.tables["captures"], chosen)
+    counted = [len(chosen.frames[one]) for one in chosen.splits]
+    rows = [row for one in chosen.splits for row in range(len(chosen.frames[one]))]
+    tables = {
+        "subjects": _with(release.tables["subjects"].filter(subjects).sort_by("subject_id"), "captures", counted),
+        "gestures": release.tables["gestures"].filter(pc.field("gesture").isin(captures["gesture"].unique())),
+        "captures": _with(captures, "array_index", rows),
+        "cameras": release.tables["cameras"].filter(subjects),
+    }
+    names = _BY_CAPTURE if release.labelled else ("images",)
+    return tables | {name: _of_captures(release.tables[name], chosen) for name in names}
+
+
+def _of_captures(table: pa.Table, chosen: Chosen) -> pa.Table:
+    keys = zip(table["subject_id"].to_pylist(), table["frame"].to_pylist(), strict=True)
+    return table.filter(pa.array([frame in chosen.frames.get(subject, ()) for subject, frame in keys], pa.bool_()))
+
+
+def _with(table: pa.Table, column: str, values: list[int]) -> pa.Table:
+    at = table.column_names.index(column)
+    return table.set_column(at, table.schema.field(at), pa.array(values, pa.int64()))
+
+
+def _shards(release: "Release", chosen: Chosen, folder: Path) -> Iterator[Entry]:
+    for subject_id, frames in chosen.frames.items():
+        group = folder / f"{subject_id}.zarr"
+        write_subset(group, release, subject_id, frames)
+        for path in sorted(one for one in group.rglob("*") if one.is_file()):
+            inner = path.relative_to(group).as_posix()
+            content = path.read_bytes()
+            modality, tier = _kind(inner)
+            yield Entry(
+                row=FileRow(
+                    path=f"shards/{subject_id}.zarr/{inner}", bytes=len(content), subject_id=subject_id,
+                    sha256=hashlib.sha256(content).hexdigest(), modality=modality, tier=tier,
+                ),
+                source=path,
+            )  # fmt: skip
+
+
+def _kind(inner: str) -> tuple[str, str | None]:
+    """Modality and tier of a file of a group, as every release has them."""
+    first, *rest = inner.split("/")
+    if first == "scan" and rest:
+        return first, None
+    return (first, rest[0]) if len(rest) > 1 else ("metadata", None)
+
+
+def _entry(path: str, content: bytes, modality: str) -> Entry:
+    digest = hashlib.sha256(content).hexdigest()
+    return Entry(row=FileRow(path=path, bytes=len(content), sha256=digest, modality=modality), source=content)
+
+
+def _released(release: "Release", path: str) -> bytes:
+    """A document of the release, held to its digest."""
+    content = release.tables.files.read(path)
+    files = load_table(release.tables.files, FILES_FILE, FileRow, sha256=release.manifest.files_sha256)
+    (expected,) = files.filter(pc.field("path") == path)["sha256"].to_pylist()
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise IntegrityError(f"{release.tables.files.name}/{path}: expected sha256 {expected}, found another file.")
+    return content
+
+
+def _origin(release: "Release", chosen: Chosen) -> str:
+    """What the text of a small release says about where it comes from."""
+    moved = _listed(
+        f"{subject} stands for {chosen.splits[subject]} here and is in {split} there"
+        for subject, split in chosen.moved.items()
+    )
+    return f"""
+## A small release
+
+Made from release {release.version} (merkle root {release.manifest.merkle_root}): one person of each split, a few of
+their good captures, at the same resolution. It is there to try things with; do not report figures on it.
+{moved}"""
+
+
+def _listed(sentences: Iterable[str]) -> str:
+    lines = list(sentences)
+    return f"\nThat release had nobody in some split: {'; '.join(lines)}.\n" if lines else ""
