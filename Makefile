@@ -43,5 +43,5 @@ clean-demo: ## Remove what the demo made
 	@bash deploy/system_packages.sh $(PYTHON)
 	@echo "setup: virtual environment and the pinned dependency set (about 8 GB, 5 minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[factory,simulate,dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[factory,simulate,view,dev]'
 	@touch $@

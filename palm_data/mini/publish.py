@@ -47,8 +47,9 @@ def publish_mini(
         StoreError: if there are too few people, or one capture of each takes more than it may.
         IntegrityError: if something of the release is damaged.
     """
+    most = max(map(len, choose(release, captures).frames.values()))
     found = 0
-    for count in range(captures, 0, -1):
+    for count in range(most, 0, -1):
         with tempfile.TemporaryDirectory(prefix="palm-mini-") as folder:
             contents, plan = _contents(release, choose(release, count), Path(folder))
             found = sum(entry.row.bytes for entry in contents.entries)
