@@ -1,5 +1,6 @@
 """`palm view`: look at a release in the browser."""
 
+import ipaddress
 import signal
 import threading
 import webbrowser
@@ -9,8 +10,6 @@ import typer
 
 from pipelines.cli.console import console
 from schemas.settings import load_settings
-
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def view(
@@ -34,8 +33,7 @@ def view(
 
     settings = load_settings()
     opened = palm_data.open_release(settings.releases if release is None else release, version)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if host not in _LOOPBACK:
+    if not _only_here(host):
         console.print(
             f"[yellow]Warning:[/] {host} can be reached from other machines. Whoever can open the page sees the scans "
             "and images of everybody in this release; there is no password.", soft_wrap=True,
@@ -46,7 +44,16 @@ def view(
         console.print(f"{opened}: {address}  (stop with Ctrl+C)", markup=False, highlight=False, soft_wrap=True)
         if open_page:
             webbrowser.open(address)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
             console.print("stopped")
+
+
+def _only_here(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -6,7 +6,8 @@ Run by hand on the demo: `python -m tests.palm_data.view.browser demo/releases -
 import argparse
 import io
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ _ARGUMENTS = (
     "--disable-component-update", "--disable-sync", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
 )  # fmt: skip
 _PATIENCE_MS = 120_000
+_SETTLE_MS = 8_000
 _PANEL = 320
 """Width of the panel, px."""
 
@@ -56,18 +58,19 @@ class Visit:
         self.page.get_by_text(label, exact=True).locator("xpath=following::input[1]").click()
 
     def picture(self) -> np.ndarray:
-        """What is seen left of the panel, once it has stopped changing."""
+        """What is seen left of the panel now."""
         size = self.page.viewport_size or {"width": 0, "height": 0}
         clip = {"x": 0.0, "y": 0.0, "width": float(size["width"] - _PANEL - 30), "height": float(size["height"])}
-        before = np.zeros(0)
-        for _ in range(30):
-            shot = self.page.screenshot(clip=clip)  # type: ignore[arg-type]
-            now = np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
-            if np.array_equal(now, before):
-                return now
-            before = now
-            self.page.wait_for_timeout(400)
-        return before
+        shot = self.page.screenshot(clip=clip, timeout=_PATIENCE_MS)  # type: ignore[arg-type]
+        return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
+
+    def picture_when(self, wanted: Callable[[np.ndarray], bool]) -> np.ndarray:
+        """What is seen once it is as wanted: pictures are drawn slowly here, long after the panel has changed."""
+        limit = time.monotonic() + _PATIENCE_MS / 1000
+        while not wanted(picture := self.picture()):
+            assert time.monotonic() < limit, "expected another picture"
+            self.page.wait_for_timeout(300)
+        return picture
 
 
 @contextmanager
@@ -105,9 +108,9 @@ def main() -> None:
     ):
         visit = Visit(context.new_page())
         visit.open(address)
-        visit.page.wait_for_timeout(5000)
+        visit.page.wait_for_timeout(_SETTLE_MS)
         hush(visit.page)
-        visit.picture()
+        visit.page.wait_for_timeout(_SETTLE_MS)
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         visit.page.screenshot(path=arguments.out, timeout=_PATIENCE_MS)
 

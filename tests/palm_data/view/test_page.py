@@ -48,26 +48,23 @@ def test_pickers_and_switches_change_what_is_seen_and_nothing_is_asked_of_others
 ) -> None:
     with serve(release, port=0) as address:
         visit.open(address)
-        first = visit.picture()
-        assert colours(first) > 100, "not blank"
+        first = visit.picture_when(lambda picture: colours(picture) > 100)
         text = visit.page.locator("body")
         expect(text).to_contain_text("Quality ok")
         expect(text).to_contain_text("mm to the other surface")
         visit.choose("Subject", "0003")
         expect(text).to_contain_text("Subject 0003")
-        second = visit.picture()
-        assert changed(first, second) > 0.01
+        shown = visit.picture_when(lambda picture: changed(first, picture) > 0.01)
         visit.page.get_by_text("all cameras", exact=True).click()
-        rig = visit.picture()
+        rig = visit.picture_when(lambda picture: changed(shown, picture) > 0.05)
         visit.tick("Cameras")
-        assert changed(rig, visit.picture()) > 0.005
+        bare = visit.picture_when(lambda picture: changed(rig, picture) > 0.002)
         visit.page.get_by_text("the hand", exact=True).click()
-        bare = visit.picture()
+        both = visit.picture_when(lambda picture: changed(bare, picture) > 0.05)
         visit.choose("Hand", "hidden")
-        without = visit.picture()
-        assert changed(bare, without) > 0.01
+        alone = visit.picture_when(lambda picture: changed(both, picture) > 0.01)
         visit.choose("Scan", "hidden")
-        assert changed(without, visit.picture()) > 0.01
+        visit.picture_when(lambda picture: changed(alone, picture) > 0.01)
         visit.page.get_by_text("Filter and order").click()
         visit.choose("Order", "worst first")
         expect(text).to_contain_text("Subject 0002")
@@ -88,13 +85,14 @@ def test_two_pages_show_each_its_own_capture_and_the_last_wish_wins(release: Rel
         expect(shown).to_contain_text("capture 3 of 6")
         expect(shown).to_contain_text("Subject 0002")
         expect(other.page.locator("body")).to_contain_text("Subject 0003")
-        leafed = one.picture()
         other.choose("Subject", "0002")
-        other.choose(
-            "Capture", one.page.get_by_text("Capture", exact=True).locator("xpath=following::input[1]").input_value()
-        )
+        box = one.page.get_by_text("Capture", exact=True).locator("xpath=following::input[1]")
+        other.choose("Capture", box.input_value())
         expect(other.page.locator("body")).to_contain_text("capture 3 of 6")
-        assert changed(leafed, other.picture()) < 0.002, "the way there leaves nothing behind"
+        one.picture_when(lambda picture: colours(picture) > 100)
+        other.picture_when(
+            lambda picture: changed(one.picture(), picture) < 0.002
+        )  # the way there leaves nothing behind
     one.page.close()
     other.page.close()
 
@@ -103,7 +101,7 @@ def test_captures_only_are_shown_without_labels(captures_only: Release, visit: V
     with serve(captures_only, port=0) as address:
         visit.open(address)
         expect(visit.page.locator("body")).to_contain_text("This version holds captures only: no labels.")
-        assert colours(visit.picture()) > 100
+        visit.picture_when(lambda picture: colours(picture) > 100)
     assert visit.complaints == []
 
 
