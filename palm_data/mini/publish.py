@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,9 @@ import pyarrow.compute as pc
 from palm_data.mini.choice import Chosen, choose
 from palm_data.mini.shard import write_subset
 from palm_data.store.contents import Entry, ReleaseContents
-from palm_data.store.documents import readme
 from palm_data.store.label_tables import CONVENTION_FILE, LABEL_MODELS, convention_bytes
 from palm_data.store.manifest import FILES_FILE
-from palm_data.store.plan import ReleasePlan
-from palm_data.store.release import publish_contents
+from palm_data.store.release import Publication, publish_contents
 from palm_data.store.tables import load_table, rows_bytes, table_bytes
 from schemas.errors import IntegrityError, StoreError
 from schemas.release import FileRow, Manifest, SplitRow
@@ -51,20 +49,20 @@ def publish_mini(
     found = 0
     for count in range(most, 0, -1):
         with tempfile.TemporaryDirectory(prefix="palm-mini-") as folder:
-            contents, plan = _contents(release, choose(release, count), Path(folder))
+            contents = _contents(release, choose(release, count), Path(folder))
             found = sum(entry.row.bytes for entry in contents.entries)
             if found <= max_bytes:
-                return publish_contents(plan, contents, releases)
+                publication = Publication(
+                    version=release.version, parent=None, schema_version=release.manifest.schema_version
+                )
+                return publish_contents(publication, contents, releases)
     raise StoreError(
         f"{release}: expected three captures that take at most {max_bytes / 1e6:.0f} MB, found {found / 1e6:.0f} MB. "
         "Allow more with --max-mb."
     )
 
 
-def _contents(release: "Release", chosen: Chosen, folder: Path) -> tuple[ReleaseContents, ReleasePlan]:
-    plan = ReleasePlan(
-        version=release.version, parent=None, parent_splits=(), included=(), left_out=(), withdrawn=()
-    )  # fmt: skip
+def _contents(release: "Release", chosen: Chosen, folder: Path) -> ReleaseContents:
     splits = _splits(release, chosen)
     tables = _tables(release, chosen)
     counts = {
@@ -77,7 +75,7 @@ def _contents(release: "Release", chosen: Chosen, folder: Path) -> tuple[Release
     if release.labelled:
         counts |= {"hands": tables["hands"].num_rows, "captures_ok": sum(tables["quality"]["quality_ok"].to_pylist())}
     encoded = {name: table_bytes(table) for name, table in tables.items()} | {"splits": rows_bytes(SplitRow, splits)}
-    text = readme(plan, counts, splits, labels=release.labelled) + _origin(release, chosen)
+    text = _readme(release, chosen, counts)
     entries = [
         *(_entry(f"tables/{name}.parquet", content, "table") for name, content in encoded.items()),
         _entry("README.md", text.encode(), "document"),
@@ -91,7 +89,7 @@ def _contents(release: "Release", chosen: Chosen, folder: Path) -> tuple[Release
     counts |= {"files": len(entries), "bytes": sum(entry.row.bytes for entry in entries)}
     origin = {"mini.of_version": release.version, "mini.of_merkle_root": release.manifest.merkle_root}
     settings = {**release.manifest.settings, **origin}
-    return ReleaseContents(entries=tuple(entries), splits=splits, counts=counts, settings=settings), plan
+    return ReleaseContents(entries=tuple(entries), splits=splits, counts=counts, settings=settings)
 
 
 _NOBODY = (json.dumps({"quarantined": [], "subjects": []}, indent=1) + "\n").encode()
@@ -168,20 +166,26 @@ def _released(release: "Release", path: str) -> bytes:
     return content
 
 
-def _origin(release: "Release", chosen: Chosen) -> str:
-    """What the text of a small release says about where it comes from."""
-    moved = _listed(
+def _readme(release: "Release", chosen: Chosen, counts: dict[str, int]) -> str:
+    """What a small release says about itself and where it comes from."""
+    moved = "; ".join(
         f"{subject} stands for {chosen.splits[subject]} here and is in {split} there"
         for subject, split in chosen.moved.items()
     )
-    return f"""
-## A small release
+    return f"""# PALM release {release.version}, small
 
-Made from release {release.version} (merkle root {release.manifest.merkle_root}): one person of each split, a few of
-their good captures, at the same resolution. It is there to try things with; do not report figures on it.
-{moved}"""
+A small release to try things with; do not report figures on it. {counts["subjects"]} subjects, one in each split,
+{counts["captures"]} captures, {counts["images"]} images, at full resolution.
 
+Made from release {release.version} (merkle root {release.manifest.merkle_root}).
+{f"That release had nobody in some split: {moved}." if moved else "Everybody is in the same split there."}
 
-def _listed(sentences: Iterable[str]) -> str:
-    lines = list(sentences)
-    return f"\nThat release had nobody in some split: {'; '.join(lines)}.\n" if lines else ""
+```python
+import palm_data
+release = palm_data.open_release("<the folder that holds this one>", version="{release.version}")
+sample = release[0]
+```
+
+Columns and arrays are those of every release; units are in their descriptions. Check every byte with
+`palm verify <this folder>`.
+"""
