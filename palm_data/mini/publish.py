@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from palm_data.mini.choice import Chosen, choose
-from palm_data.mini.shard import write_subset
+from palm_data.mini.shard import TIER, write_subset
 from palm_data.store.contents import Entry, ReleaseContents
 from palm_data.store.label_tables import CONVENTION_FILE, LABEL_MODELS, convention_bytes
 from palm_data.store.manifest import FILES_FILE
@@ -88,7 +88,7 @@ def _contents(release: "Release", chosen: Chosen, folder: Path) -> ReleaseConten
     entries.sort(key=lambda entry: entry.row.path.encode())
     counts |= {"files": len(entries), "bytes": sum(entry.row.bytes for entry in entries)}
     origin = {"mini.of_version": release.version, "mini.of_merkle_root": release.manifest.merkle_root}
-    settings = {**release.manifest.settings, **origin}
+    settings = {**release.manifest.settings, "shard.tiers": TIER, **origin}
     return ReleaseContents(entries=tuple(entries), splits=splits, counts=counts, settings=settings)
 
 

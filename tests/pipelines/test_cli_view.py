@@ -12,9 +12,9 @@ from typer.testing import CliRunner, Result
 
 import palm_data
 from palm_data.store.release import publish_release
+from palm_data.testing.tiny import Tiny, tiny_workspace
 from pipelines.cli.main import app
 from schemas.errors import SettingsError, StoreError
-from tests.palm_data.store.tiny import Tiny, tiny_workspace
 
 PALM = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
 

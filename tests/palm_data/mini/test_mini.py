@@ -9,10 +9,10 @@ from palm_data.loader.release import Release
 from palm_data.mini.publish import MAX_BYTES, publish_mini
 from palm_data.store.release import publish_release
 from palm_data.store.verify import verify_release
+from palm_data.testing.tiny import Tiny, tiny_workspace
+from palm_data.testing.tiny_labels import UNFITTED
 from schemas.errors import ConflictError, StoreError
 from schemas.settings import without_labels
-from tests.palm_data.store.tiny import Tiny, tiny_workspace
-from tests.palm_data.store.tiny_labels import UNFITTED
 
 PEOPLE = ("0001", "0002", "0003", "0004")
 
