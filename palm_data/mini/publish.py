@@ -14,6 +14,7 @@ from palm_data.mini.choice import Chosen, choose
 from palm_data.mini.shard import TIER, write_subset
 from palm_data.report.papers.facts import read_tables
 from palm_data.store.contents import Entry, ReleaseContents, paper_entries
+from palm_data.store.label_contents import Scalar
 from palm_data.store.label_tables import CONVENTION_FILE, LABEL_MODELS, convention_bytes
 from palm_data.store.manifest import FILES_FILE
 from palm_data.store.plan import ReleasePlan
@@ -105,7 +106,7 @@ def _contents(
     entries.sort(key=lambda entry: entry.row.path.encode())
     counts |= {"files": len(entries), "bytes": sum(entry.row.bytes for entry in entries)}
     made_from = {"mini.of_version": release.version, "mini.of_merkle_root": release.manifest.merkle_root}
-    kept = {"shard.tiers": TIER, "shard.mono": False}
+    kept: dict[str, Scalar] = {"shard.tiers": TIER, "shard.mono": False}
     recorded = {**release.manifest.settings, **kept, **made_from}
     return ReleaseContents(entries=tuple(entries), splits=splits, counts=counts, settings=recorded), plan
 
