@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from palm_data.mini.choice import Chosen, choose
-from palm_data.mini.shard import write_subset
+from palm_data.mini.shard import TIER, write_subset
 from palm_data.report.papers.facts import read_tables
 from palm_data.store.contents import Entry, ReleaseContents, paper_entries
+from palm_data.store.label_contents import Scalar
 from palm_data.store.label_tables import CONVENTION_FILE, LABEL_MODELS, convention_bytes
 from palm_data.store.manifest import FILES_FILE
 from palm_data.store.plan import ReleasePlan
@@ -63,7 +64,10 @@ def publish_mini(
             contents, plan = _contents(release, choose(release, count), Path(folder), settings or Settings())
             found = sum(entry.row.bytes for entry in contents.entries)
             if found <= max_bytes:
-                return publish_contents(Publication(version=plan.version, parent=None), contents, releases)
+                publication = Publication(
+                    version=plan.version, parent=None, schema_version=release.manifest.schema_version
+                )
+                return publish_contents(publication, contents, releases)
     raise StoreError(
         f"{release}: expected three captures that take at most {max_bytes / 1e6:.0f} MB, found {found / 1e6:.0f} MB. "
         "Allow more with --max-mb."
@@ -102,7 +106,8 @@ def _contents(
     entries.sort(key=lambda entry: entry.row.path.encode())
     counts |= {"files": len(entries), "bytes": sum(entry.row.bytes for entry in entries)}
     made_from = {"mini.of_version": release.version, "mini.of_merkle_root": release.manifest.merkle_root}
-    recorded = {**release.manifest.settings, **made_from}
+    kept: dict[str, Scalar] = {"shard.tiers": TIER, "shard.mono": False}
+    recorded = {**release.manifest.settings, **kept, **made_from}
     return ReleaseContents(entries=tuple(entries), splits=splits, counts=counts, settings=recorded), plan
 
 

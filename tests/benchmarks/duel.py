@@ -1,6 +1,6 @@
 """Two ways of doing the same, timed in turns in one process, and the file that keeps what came of it.
 
-    python -m tests.benchmarks.duel        prints benchmarks/results.json as tables
+python -m tests.benchmarks.duel        prints benchmarks/results.json as tables
 """
 
 import gc
@@ -103,7 +103,9 @@ def table(path: Path = RESULTS) -> str:
     lines = ["| Comparison | Ours, ms | Peer, ms | Ratio | Bar |", "|---|---|---|---|---|"]
     for entry in found["entries"]:
         bar = "–" if entry.get("bar") is None else f"≥ {entry['bar']}"
-        lines.append(f"| `{entry['name']}` | {entry['ours']:.2f} | {entry['peer']:.2f} | {entry['ratio']:.1f} | {bar} |")
+        lines.append(
+            f"| `{entry['name']}` | {entry['ours']:.2f} | {entry['peer']:.2f} | {entry['ratio']:.1f} | {bar} |"
+        )
     lines += ["", "| MB an image | Whole | Background zeroed |", "|---|---|---|"]
     for size in found["sizes"]:
         lines.append(f"| {size['choice']} | {size['mb_per_image_full']:.2f} | {size['mb_per_image_masked']:.2f} |")

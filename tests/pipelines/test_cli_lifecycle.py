@@ -18,6 +18,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tiny:
     for name in ("raw", "workspace", "releases"):
         monkeypatch.setenv(f"PALM_{name.upper()}", str(getattr(made.settings, name)))
     monkeypatch.setenv("PALM_SHARD__TILE_PX", str(made.settings.shard.tile_px))
+    monkeypatch.setenv("PALM_SHARD__TIERS", json.dumps(made.settings.shard.tiers))
     assert palm("release", "--captures-only", "0.1.0").exit_code == 0
     assert palm("release", "publish", "0.2.0").exit_code == 0
     return made

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tiny:
     for name in ("raw", "workspace", "releases"):
         monkeypatch.setenv(f"PALM_{name.upper()}", str(getattr(made.settings, name)))
     monkeypatch.setenv("PALM_SHARD__TILE_PX", str(made.settings.shard.tile_px))
+    monkeypatch.setenv("PALM_SHARD__TIERS", json.dumps(made.settings.shard.tiers))
     return made
 
 

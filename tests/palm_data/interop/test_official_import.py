@@ -113,7 +113,7 @@ def test_what_an_official_release_lacks_is_absent_and_said_to_be(strange: Path, 
     assert sample.hand is not None
     assert sample.hand.fit.model_to_scan_mm_mean is None
     assert sample.training_mask.any()
-    with pytest.raises(StoreError, match="depth: expected an array of this name, found none"):
+    with pytest.raises(StoreError, match=r"depth: expected an array of this name.*found none"):
         _ = sample.depth
     with pytest.raises(StoreError, match="scan: expected one"):
         _ = sample.scan

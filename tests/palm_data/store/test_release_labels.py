@@ -66,7 +66,7 @@ def test_a_version_without_labels_has_not_one_file_of_them(tiny: Tiny) -> None:
     assert files(tiny.settings.releases / "0.2.0") - files(folder) == LABEL_FILES
     assert manifest.settings == {
         "shard.tile_px": 8, "shard.background": "keep", "shard.tiers": "full", "shard.mono": False, "maps.depth_unit_mm": 0.05, "ingest.tka_pixel_origin": "corner",
-        "release.labels": False,
+        "release.labels": False, "release.origin": None,
     }  # fmt: skip
     assert "hands" not in manifest.counts
     assert "Hand labels (keypoints, fits, quality) are not part of this version." in (folder / "README.md").read_text()

@@ -74,7 +74,7 @@ class Visit:
 
 
 @contextmanager
-def browser(*, width: int = 640, height: int = 420) -> Iterator[BrowserContext]:
+def browser(*, width: int = 720, height: int = 420) -> Iterator[BrowserContext]:
     """A browser with a fresh profile."""
     with ExitStack() as stack:
         profile = stack.enter_context(tempfile.TemporaryDirectory())

@@ -10,10 +10,10 @@ import palm_data
 from palm_data.hand.model import load_hand_model
 from palm_data.loader.release import Release
 from palm_data.store.release import publish_release
+from palm_data.testing import tiny as tiny_module
+from palm_data.testing import tiny_labels
 from palm_data.testing.tiny import Tiny, tiny_workspace
 from schemas.settings import without_labels
-from tests.palm_data.store import tiny as tiny_module
-from tests.palm_data.store import tiny_labels
 
 
 @pytest.fixture(scope="session")
