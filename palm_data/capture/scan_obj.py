@@ -55,7 +55,7 @@ def _plain(content: bytes) -> bytes:
         content = content.replace(b"\r", b"\n")
     content = content.translate(_BLANKS) + b"\n"
     if b"\\" in content:
-        content = _CONTINUED.sub(b" ", content)
+        content = _CONTINUED.sub(b" ", content) + b"\n"  # one at the very end joins nothing to nothing
     if b"\n " in content or content.startswith(b" "):
         content = b"\n".join([line.lstrip() for line in content.split(b"\n")])
     return content

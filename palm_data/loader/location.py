@@ -6,7 +6,7 @@ from pathlib import Path
 from palm_data.store.cache import CachedFiles, CacheFolder, default_cache
 from palm_data.store.fetched import FETCHED_FILE, PartialFiles, read_fetched
 from palm_data.store.files import Files, LocalFiles
-from palm_data.store.manifest import MANIFEST_FILE, is_version, read_manifest, versions
+from palm_data.store.manifest import FILES_FILE, MANIFEST_FILE, is_version, read_manifest, versions
 from palm_data.store.places import place_at
 from palm_data.store.remote import is_url
 from schemas.errors import StoreError
@@ -40,6 +40,8 @@ def version_folder(location: str | Path, version: VersionId | None = None) -> Pa
         if version not in (None, folder.name):
             raise StoreError(f"{folder}: expected version {version}, found the folder of version {folder.name}.")
         return folder
+    if (folder / FILES_FILE).is_file():
+        read_manifest(LocalFiles(folder))  # a version that lost its manifest: says so
     _check_number(version)
     published = versions(folder) if folder.is_dir() else []
     if not published or (version is not None and version not in published):

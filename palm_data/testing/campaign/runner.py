@@ -21,6 +21,7 @@ from palm_data.testing.campaign.kills import kills
 from palm_data.testing.campaign.kind import Cases, KindReport, Run
 from palm_data.testing.campaign.mutations import mutations
 from palm_data.testing.campaign.races import races
+from palm_data.testing.campaign.store_faults import store_faults
 from schemas.errors import SettingsError
 from schemas.version import VERSION
 
@@ -36,9 +37,10 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "kills": Kind(kills, 200),
     "flips": Kind(flips, 1000),
-    "cuts": Kind(cuts, 252),
+    "cuts": Kind(cuts, 320),  # each file in each way, and some twice
     "races": Kind(races, 100),
     "full_disk": Kind(full_disk, 150),
+    "store_faults": Kind(store_faults, 60),
     "pickles": Kind(pickles, 0),
     "archives": Kind(archives, 0),
     **{f"mutated_{kind}": Kind(partial(mutations, kind), 10_000) for kind in ("obj", "ply", "tka", "png", "json")},

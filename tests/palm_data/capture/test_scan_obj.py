@@ -192,3 +192,12 @@ def test_references_out_of_the_folder_are_refused(tmp_path: Path, name: str) -> 
 def test_other_suffixes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=r"\.obj or \.ply"):
         read_scan(tmp_path / "scan.stl", limits=TINY)
+
+
+def test_a_file_that_ends_in_a_continuation_is_refused_by_its_last_line(tmp_path: Path) -> None:
+    path = tmp_path / "scan.obj"
+    path.write_bytes(b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\nf 1 2\\")
+    with pytest.raises(BadInputError, match=r"line 5 \(f\): expected three corners or more, found 2"):
+        read_scan(path, limits=TINY)
+    path.write_bytes(b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\\")
+    assert read_scan(path, limits=TINY).faces.tolist() == [[0, 1, 2]]

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.palm_data.remote import proxy, server
+from palm_data.testing import fault_proxy as proxy
+from palm_data.testing import object_server as server
 
 
 @pytest.fixture(scope="session")

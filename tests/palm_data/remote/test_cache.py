@@ -15,10 +15,11 @@ from palm_data.store.cache import CachedFiles, CacheFolder, default_cache, diges
 from palm_data.store.file_table import file_rows
 from palm_data.store.places import place_at
 from palm_data.store.release import publish_release
+from palm_data.testing import fault_proxy as proxy
+from palm_data.testing import object_server as server
 from palm_data.testing.tiny import Tiny, tiny_workspace
 from schemas.errors import IntegrityError
 from schemas.settings import without_labels
-from tests.palm_data.remote import proxy, server
 
 RGB = "shards/0001.zarr/rgb/full/c/0/0/0/0/0"
 

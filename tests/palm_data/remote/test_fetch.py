@@ -26,12 +26,13 @@ from palm_data.store.release import publish_release
 from palm_data.store.tables import rows_bytes
 from palm_data.store.verify import verify_release
 from palm_data.store.withdrawals import mark_versions
+from palm_data.testing import fault_proxy as proxy
 from palm_data.testing.tiny import Tiny, tiny_workspace
 from pipelines.cli.main import app
 from schemas.errors import ConflictError, ConsentError, IntegrityError, StoreError
 from schemas.release import FileRow
 from schemas.settings import without_labels
-from tests.palm_data.remote import proxy, web
+from tests.palm_data.remote import web
 
 ALL = Selection()
 PART = Selection(subjects=("0002",), modalities=("rgb",))

@@ -8,9 +8,9 @@ import pytest
 
 from palm_data.store.places import Place, place_at
 from palm_data.store.remote_files import RemoteFiles
+from palm_data.testing.fault_proxy import Proxy, some
+from palm_data.testing.object_server import READER_SECRET, SECRET, Server, fresh_url
 from schemas.errors import ConflictError, StoreError
-from tests.palm_data.remote.proxy import Proxy, some
-from tests.palm_data.remote.server import READER_SECRET, SECRET, Server, fresh_url
 
 
 @pytest.fixture(params=["folder", "store"])

@@ -12,9 +12,9 @@ from palm_data.loader.location import version_files
 from palm_data.store.fetch import fetch, plan_fetch
 from palm_data.store.fetched import Selection
 from palm_data.store.release import publish_release
+from palm_data.testing.fault_proxy import Proxy, some
 from palm_data.testing.tiny import Tiny, tiny_workspace
 from schemas.errors import StoreError
-from tests.palm_data.remote.proxy import Proxy, some
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from palm_data.store.manifest import read_manifest, versions
 from palm_data.store.places import place_at
 from palm_data.store.release import publish_release
 from palm_data.store.verify import verify_release
+from palm_data.testing.fault_proxy import Proxy, some
 from palm_data.testing.tiny import Tiny, add_subject, tiny_workspace
 from schemas.errors import ConflictError, IntegrityError, StoreError
 from schemas.release import Manifest
 from schemas.settings import Settings, without_labels
-from tests.palm_data.remote.proxy import Proxy, some
 
 
 @pytest.fixture(scope="module")

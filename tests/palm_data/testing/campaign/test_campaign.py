@@ -66,6 +66,13 @@ def test_a_flipped_bit_is_met_when_everything_is_read_and_mended_by_flipping_it_
     assert why_unreadable(scene.settings.releases, OLD) is None
 
 
+def test_a_version_without_its_manifest_is_told_by_the_loader_too(tmp_path: Path) -> None:
+    scene = make_scene(tmp_path)
+    (scene.settings.releases / OLD / "manifest.json").unlink()
+    error = why_unreadable(scene.settings.releases / OLD)
+    assert f"{OLD}/manifest.json: expected the manifest of a version, found none" in str(error)
+
+
 def test_cases_are_numbered_and_one_alone_draws_what_it_drew_among_others() -> None:
     drawn = {case: Cases("x", 5, seed=3).rng(case).integers(1 << 40) for case in Cases("x", 5, seed=3)}
     assert len(set(drawn.values())) == 5

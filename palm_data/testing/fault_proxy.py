@@ -101,7 +101,7 @@ def before(endpoint: str) -> Iterator[Proxy]:
                 return
             self.wfile.write(content)
 
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass  # noqa: N815 the names that the server looks for
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

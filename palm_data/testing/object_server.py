@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from schemas.errors import StoreError
+
 BUCKET, KEY, SECRET = "palm", "testkey", "testsecret-never-to-be-shown"
 READER_KEY, READER_SECRET = "readerkey", "readersecret-never-to-be-shown"
 
@@ -89,7 +91,8 @@ def _wait(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
         client_options={"allow_http": True}, retry_config={"max_retries": 0},
     )  # fmt: skip
     while True:
-        assert process.poll() is None, log.read_text()[-3000:]
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise StoreError(f"weed: expected a server that answers, found: {log.read_text()[-3000:]}")
         try:
             urllib.request.urlopen(server.endpoint, timeout=1).close()  # noqa: S310 http, on loopback
         except urllib.error.HTTPError:
@@ -101,7 +104,6 @@ def _wait(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
                 return
         except OSError:
             pass
-        assert time.monotonic() < deadline, log.read_text()[-3000:]
         time.sleep(0.1)
 
 
