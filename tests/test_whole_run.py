@@ -1,4 +1,4 @@
-"""The main job, as its user runs it: two people, three gestures, from simulated raw files to verified, loadable releases."""
+"""The main job, as its user runs it: three people, two gestures, from simulated raw files to verified, loadable releases."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from palm_data.store.verify import verify_release
 from schemas.errors import StoreError
 
 PALM = [str(Path(sys.executable).parent / "palm")]
-SIZE = ("--subjects", "2", "--gestures", "3", "--scale", "0.125", "--rgb-spp", "16", "--mono-spp", "4")
+SIZE = ("--subjects", "3", "--gestures", "2", "--scale", "0.125", "--rgb-spp", "16", "--mono-spp", "4")
 
 CAPTURES, LABELS = "0.1.0", "0.2.0"
 ENVIRONMENT = {**os.environ, "PALM_DETECTOR__TUNING_STEPS": "12"}
@@ -86,7 +86,7 @@ def test_the_pipeline_never_opens_truth(home: Path) -> None:
 @pytest.mark.parametrize("version", [CAPTURES, LABELS])
 def test_the_release_opens_in_three_lines_and_holds_what_was_captured(home: Path, version: str) -> None:
     release = palm_data.open_release(home / "releases", version=version)
-    assert release.subject_ids == ("0001", "0002")
+    assert release.subject_ids == ("0001", "0002", "0003")
     assert len(release) == 6
     for sample in release:
         assert sample.rgb.shape == (7, 256, 306, 3)
@@ -124,7 +124,7 @@ def test_the_labels_reach_the_papers_figures(home: Path) -> None:
     found = json.loads(
         palm("evaluate", "annotation", "workspace", "--truth", "truth", "--raw", "raw", "--json", cwd=home)
     )
-    assert found["subjects"] + found["subjects_refused"] == 2
+    assert found["subjects"] + found["subjects_refused"] == 3
     assert found["recall_10mm"] >= 0.95
     assert found["coverage"] >= 0.97
     assert found["joint_error_mm_mean"] <= 4.0
@@ -177,3 +177,18 @@ def test_a_damaged_copy_is_named(home: Path, tmp_path: Path) -> None:
     victim.write_bytes(content)
     report = verify_release(copy)
     assert victim.relative_to(copy).as_posix() in str(report)
+
+
+def test_a_small_release_to_start_with(home: Path, tmp_path: Path) -> None:
+    """Three people, one of each split, at most 30 MB, whole, with labels: what docs/quickstart.md begins with."""
+    palm("mini", "releases", "--out", tmp_path / "mini", cwd=home)
+    folder = tmp_path / "mini" / LABELS
+    palm("verify", folder, cwd=home)
+    release = palm_data.open_release(tmp_path / "mini")
+    assert {split: len(release.filtered(split=split).subject_ids) for split in ("train", "val", "test")} == {
+        "train": 1, "val": 1, "test": 1,
+    }  # fmt: skip
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert 1_000_000 < size <= 30_000_000
+    assert all(sample.hand is not None and sample.quality.quality_ok for sample in release)
+    assert (folder / "report" / "index.html").stat().st_size > 50_000

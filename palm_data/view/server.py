@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from palm_data.view.origin import same_origin_only
 from palm_data.view.selection import start
 from schemas.errors import ConflictError, SettingsError
 from schemas.ids import Slug, SubjectId
@@ -98,7 +99,7 @@ def _start(host: str, port: int) -> "viser.ViserServer":
             return None
 
     _check_free(host, port)
-    with contextlib.redirect_stdout(io.StringIO()):  # its banner; ours says more
+    with same_origin_only(host), contextlib.redirect_stdout(io.StringIO()):  # its banner; ours says more
         server = Server(host, port, verbose=False)
         if port not in (0, server.get_port()):
             server.stop()
