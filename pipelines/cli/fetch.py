@@ -23,7 +23,12 @@ _SUBJECTS_SHOWN = 30
 
 
 def fetch(
-    target: Annotated[str | None, typer.Argument(help="A version, or its URL; the highest version by default.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            help="A version, or its URL; the highest version by default. With --repair also the copy's own folder."
+        ),
+    ] = None,
     *,
     source: Annotated[
         str | None, typer.Option("--from", help="Where versions are: a URL or a folder; for --repair, as last time.")
@@ -47,6 +52,8 @@ def fetch(
     from palm_data.store.withdrawals import status_text
 
     settings = load_settings()
+    if repair and to is None and target is not None and Path(target).is_dir():
+        to, target = Path(target).absolute().parent, Path(target).absolute().name
     folder = to or settings.releases_folder
     files = _source(target, source, folder, settings, repair=repair)
     if repair and (subjects or modalities or tier):

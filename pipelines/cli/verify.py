@@ -20,7 +20,10 @@ _LISTED = 100
 
 def verify(
     target: Annotated[
-        str | None, typer.Argument(help="A version, or its folder or URL; the highest version by default.")
+        str | None,
+        typer.Argument(
+            help="A version, or its folder or URL; the highest version by default. With --all, where releases are published."
+        ),
     ] = None,
     *,
     deep: Annotated[
@@ -37,7 +40,7 @@ def verify(
     from palm_data.store.verify import verify_release
 
     reports: list[tuple[str, VerifyReport, str]] = []
-    for files in _all_versions(releases) if every else [target_files(target, releases)]:
+    for files in _all_versions(target or releases) if every else [target_files(target, releases)]:
         with bar(f"verifying {files.name.rpartition('/')[2]}") as progress:
             report = verify_release(files, deep=deep, progress=progress)
         reports.append((files.name, *_with_status(report, files)))

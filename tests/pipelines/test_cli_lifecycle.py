@@ -52,7 +52,7 @@ def test_verify_all_and_json_tell_of_every_version(tiny: Tiny) -> None:
     path = tiny.settings.releases / "0.1.0" / "LICENSE"
     path.unlink()
     (path.parent / "more.txt").write_text("more")
-    result = palm("verify", "--all", "--shallow", "--json")
+    result = palm("verify", str(tiny.settings.releases), "--all", "--shallow", "--json")
     assert result.exit_code == 1
     told = {one["version"]: one for one in json.loads(result.stdout)}
     assert {item["path"] for item in told["0.1.0"]["problems"]} == {"LICENSE", "more.txt"}

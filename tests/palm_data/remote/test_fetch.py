@@ -315,10 +315,12 @@ def test_the_command_prints_sizes_first_asks_and_knows_where_a_part_came_from(ad
     damage(path)
     result = palm("verify", str(tmp_path / "0.1.0"))
     assert (result.exit_code, "palm fetch --repair" in result.output) == (1, True)
-    assert palm("fetch", "--repair", "--to", str(tmp_path), "--yes").exit_code == 0
-    result = palm("verify", str(tmp_path / "0.1.0"))
-    assert result.exit_code == 0
-    assert "were not fetched" in result.stdout
+    for where in (("--to", str(tmp_path)), (str(tmp_path / "0.1.0"),)):
+        damage(path)
+        assert palm("fetch", "--repair", *where, "--yes").exit_code == 0
+        result = palm("verify", str(tmp_path / "0.1.0"))
+        assert result.exit_code == 0
+        assert "were not fetched" in result.stdout
 
 
 def test_a_part_is_fetched_from_a_store_and_published_there_by_the_command(
