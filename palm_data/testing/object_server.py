@@ -54,7 +54,7 @@ def running(folder: Path) -> Iterator[Server]:
         "-master.volumeSizeLimitMB=64", f"-volume.port={volume}", f"-volume.port.grpc={ports[5]}", "-volume.max=20",
         "-filer", f"-filer.port={filer}", f"-filer.port.grpc={ports[6]}",
         f"-filer.localSocket={folder / 'f.sock'}", "-s3", f"-s3.port={s3}", f"-s3.port.grpc={ports[7]}",
-        f"-s3.config={folder / 's3.json'}", "-s3.iam=false", "-s3.port.iceberg=0",
+        f"-s3.config={folder / 's3.json'}", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
     ]  # fmt: skip
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
