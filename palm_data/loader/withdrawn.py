@@ -6,8 +6,6 @@ from collections.abc import Collection
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Int
-from numpy import ndarray
 
 from palm_data.loader.tables import Tables
 from palm_data.store.files import Files
@@ -22,8 +20,8 @@ class WithdrawnWarning(UserWarning):
     """Somebody whom an opened version shows withdrew: their captures are left out, and the copy is to be erased."""
 
 
-def not_withdrawn(tables: Tables, named: Collection[SubjectId]) -> Int[ndarray, " captures"]:
-    """The rows of the captures table that are of people who did not withdraw, ascending; warns if some did.
+def not_withdrawn(tables: Tables, named: Collection[SubjectId]) -> np.ndarray:
+    """(n,) int64: the rows of the captures table of people who did not withdraw, ascending; warns if some did.
 
     Args:
         named: the subjects that the caller asked for.

@@ -30,7 +30,7 @@ def test_rows_written_are_the_rows_read(tmp_path: Path) -> None:
 def test_any_parquet_reader_opens_the_table_and_finds_units_in_the_columns(tmp_path: Path) -> None:
     write_rows(tmp_path / "files.parquet", FileRow, ROWS)
     table = pq.read_table(tmp_path / "files.parquet", page_checksum_verification=True)
-    assert table.schema.field("bytes").metadata[b"description"] == b"Size, bytes."
+    assert table.schema.field("bytes").metadata == {b"description": b"Size.", b"unit": b"B"}
 
 
 def test_a_table_of_other_columns_is_refused(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ class History(RuleBasedStateMachine):
         releases = self.settings.releases
         (releases / ".partial" / "0.9.9.dead").mkdir(parents=True, exist_ok=True)
         (releases / "9.9.9" / "tables").mkdir(parents=True)
-        assert {one.path.name for one in release_leftovers(releases, delete=True)} >= {"9.9.9"}
+        assert {Path(one.path).name for one in release_leftovers(releases, delete=True)} >= {"9.9.9"}
         workspace_leftovers(self.workspace, delete=True)
         assert not (releases / "9.9.9").exists()
 
