@@ -89,7 +89,7 @@ def withdraw(
     published = _publish_without(settings, progress)
     marked = mark_versions(releases, [subject_id])
     return Withdrawal(
-        subject_id=subject_id, known=bool(released.versions or local.items), published=published,
+        subject_id=subject_id, known=bool(released.versions) or any(map(_tells_of_them, items)), published=published,
         marked=tuple(marked), released=released, local=local,
     )  # fmt: skip
 
@@ -124,6 +124,11 @@ def erase(done: Withdrawal, workspace: Workspace, settings: Settings) -> Withdra
     local = LocalErasure(subject_id=done.subject_id, items=tuple(items))
     _write(local_path(workspace, done.subject_id), local)
     return done.model_copy(update={"local": local, "erased_versions": done.marked})
+
+
+def _tells_of_them(item: LocalItem) -> bool:
+    """Whether an item shows that the person is known here; some are listed for whoever withdraws."""
+    return item.kind != "history" and item.holds != "unknown"
 
 
 def local_path(workspace: Workspace, subject_id: SubjectId) -> Path:

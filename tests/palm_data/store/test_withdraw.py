@@ -198,6 +198,17 @@ def test_erasing_deletes_what_is_ours_and_no_number_comes_back(tiny: Tiny) -> No
     assert [one.version for one in kept] == ["0.1.0"]  # for whoever has a copy
 
 
+def test_a_number_of_nobody_is_told_apart_whatever_else_lies_there(tiny: Tiny) -> None:
+    for name in ("dagster/history.db", "training/detector/state.bin", "stages/detector/all/silent.safetensors"):
+        path = tiny.workspace.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"of everybody")
+    nobody = withdraw("0999", tiny.workspace, tiny.settings)
+    assert {item.kind for item in nobody.local.items} == {"history", "training", "model"}  # listed all the same
+    assert not nobody.known
+    assert withdraw(GONE, tiny.workspace, tiny.settings).known
+
+
 def test_the_last_person_leaves_no_version_and_a_mark(tmp_path: Path) -> None:
     tiny = tiny_workspace(tmp_path, [GONE])
     publish_release("1.0.0", tiny.workspace, tiny.settings)
