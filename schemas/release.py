@@ -121,8 +121,8 @@ class CaptureRow(BaseModel):
     ]
 
 
-class ImageRow(BaseModel):
-    """One released image and the raw file it comes from."""
+class _CameraImage(BaseModel):
+    """Which image a row is about, and the raw file it comes from."""
 
     model_config = _FROZEN
 
@@ -134,6 +134,11 @@ class ImageRow(BaseModel):
     raw_file: Annotated[str | None, Field(description="Relative to the raw root; null: no image.")]
     raw_sha256: Annotated[Sha256 | None, Field(description="SHA-256 of the raw file; null: no image.")]
     turn_deg: Annotated[Turn, DEG, Field(description="Clockwise turn applied to the raw image.")]
+
+
+class ImageRow(_CameraImage):
+    """One released image and the raw file it comes from."""
+
     mask_px: Annotated[int, PX, Field(ge=0, description="How many pixels the scan mask has, at the full tier.")]
     silhouette_iou: Annotated[
         float | None,
@@ -142,19 +147,10 @@ class ImageRow(BaseModel):
     ]
 
 
-class MonoImageRow(BaseModel):
+class MonoImageRow(_CameraImage):
     """One released image of a mono camera and the raw file it comes from."""
 
-    model_config = _FROZEN
-
-    subject_id: SubjectId
-    frame: Annotated[int, ONE, Field(ge=1, description="Position in the subject's sequence, from 1.")]
-    camera_id: CameraId
     view_index: Annotated[int, ONE, Field(ge=0, description="Second axis of the subject's mono arrays.")]
-    present: Annotated[bool, Field(description="False: the rig delivered no usable image; the pixels are zero.")]
-    raw_file: Annotated[str | None, Field(description="Relative to the raw root; null: no image.")]
-    raw_sha256: Annotated[Sha256 | None, Field(description="SHA-256 of the raw file; null: no image.")]
-    turn_deg: Annotated[Turn, DEG, Field(description="Clockwise turn applied to the raw image.")]
 
 
 class CameraRow(BaseModel):

@@ -1,6 +1,7 @@
 """A subject's rows of the released tables."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from palm_data.camera.pinhole import undistorted
 from palm_data.store.scans import ScanSize
 from palm_data.store.sources import ShardSources
 from schemas.camera import Camera
+from schemas.capture import CaptureRecord
 from schemas.release import CameraRow, CaptureRow, ImageRow, MonoImageRow
 
 
@@ -37,18 +39,10 @@ def image_rows(sources: ShardSources) -> list[ImageRow]:
     rows = []
     for capture in sources.index.captures:
         for position, camera in enumerate(sources.cameras):
-            image = capture.image(camera.camera_id)
             view = measured[capture.frame, camera.camera_id]
             rows.append(
                 ImageRow(
-                    subject_id=capture.subject_id,
-                    frame=capture.frame,
-                    camera_id=camera.camera_id,
-                    view_index=position,
-                    present=image is not None,
-                    raw_file=image.raw.path if image else None,
-                    raw_sha256=image.raw.sha256 if image else None,
-                    turn_deg=camera.turn_deg,
+                    **_source_of(capture, position, camera),
                     mask_px=view.mask_px,
                     silhouette_iou=view.silhouette_iou,
                 )
@@ -63,28 +57,31 @@ def camera_rows(sources: ShardSources) -> list[CameraRow]:
 
 def mono_image_rows(sources: ShardSources) -> list[MonoImageRow]:
     """One row for each capture and mono camera, missing images included, in the order of the arrays."""
-    rows = []
-    for capture in sources.index.captures:
-        for position, camera in enumerate(sources.mono):
-            image = capture.image(camera.camera_id)
-            rows.append(
-                MonoImageRow(
-                    subject_id=capture.subject_id,
-                    frame=capture.frame,
-                    camera_id=camera.camera_id,
-                    view_index=position,
-                    present=image is not None,
-                    raw_file=image.raw.path if image else None,
-                    raw_sha256=image.raw.sha256 if image else None,
-                    turn_deg=camera.turn_deg,
-                )
-            )
-    return rows
+    return [
+        MonoImageRow(**_source_of(capture, position, camera))
+        for capture in sources.index.captures
+        for position, camera in enumerate(sources.mono)
+    ]
 
 
 def mono_camera_rows(sources: ShardSources) -> list[CameraRow]:
     """One row a mono camera, in the order of the arrays."""
     return [_camera_row(sources.index.subject.subject_id, camera) for camera in sources.mono]
+
+
+def _source_of(capture: CaptureRecord, position: int, camera: Camera) -> dict[str, Any]:
+    """The columns that say which image a row is about, and which raw file it comes from."""
+    image = capture.image(camera.camera_id)
+    return {
+        "subject_id": capture.subject_id,
+        "frame": capture.frame,
+        "camera_id": camera.camera_id,
+        "view_index": position,
+        "present": image is not None,
+        "raw_file": image.raw.path if image else None,
+        "raw_sha256": image.raw.sha256 if image else None,
+        "turn_deg": camera.turn_deg,
+    }
 
 
 def _camera_row(subject_id: str, camera: Camera) -> CameraRow:
