@@ -90,3 +90,10 @@ SCAN: Mapping[str, ArraySchema] = {
                                 "none."),
 }  # fmt: skip
 ARRAYS: Mapping[str, ArraySchema] = {**TIERED, **SCAN}
+OFFSETS: Mapping[str, str] = {
+    "scan/vertices": "scan/vertex_offsets",
+    "scan/faces": "scan/face_offsets",
+    "scan/uv": "scan/uv_offsets",
+    "scan/uv_faces": "scan/uv_face_offsets",
+}
+"""Rows of all captures, one after the other → where each capture's begin."""

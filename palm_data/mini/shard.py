@@ -10,6 +10,7 @@ import numpy as np
 import zarr
 
 from palm_data.store.arrays import create_group, create_image_array, create_row_array, write_frame
+from schemas.arrays import OFFSETS
 from schemas.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 TIER = "full"
 _METADATA = "zarr.json"
 _MODALITIES = ("rgb", "mask", "depth", "normal", "hand_mask", "training_mask")
-_ROWS = (
-    ("vertices", "vertex_offsets"), ("faces", "face_offsets"), ("uv", "uv_offsets"), ("uv_faces", "uv_face_offsets"),
-)  # fmt: skip
 
 
 def write_subset(folder: Path, release: "Release", subject_id: "SubjectId", frames: Sequence[int]) -> None:
@@ -43,8 +41,8 @@ def write_subset(folder: Path, release: "Release", subject_id: "SubjectId", fram
     for name in (f"{modality}/{TIER}" for modality in _MODALITIES):
         if shard.has(name):
             _copy_frames(group, name, shard, rows, tile_px=tile_px)
-    for name, offsets in _ROWS:
-        _copy_rows(group, f"scan/{name}", f"scan/{offsets}", shard, rows)
+    for name, offsets in OFFSETS.items():
+        _copy_rows(group, name, offsets, shard, rows)
     sizes = np.concatenate([shard.rows("scan/texture_sizes", row, row + 1) for row in rows])
     create_row_array(group, "scan/texture_sizes", sizes, attributes=shard.attributes("scan/texture_sizes"))
     if sizes.any():

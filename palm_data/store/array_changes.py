@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from palm_data.store.side import SHARDS, Side
+from schemas.arrays import OFFSETS
 from schemas.ids import Sha256, SubjectId
 
 _META = "zarr.json"
@@ -18,13 +19,6 @@ _CHUNKS = "/c/"
 _WORDS = ("description",)
 """Attributes that explain, and change no value's meaning."""
 _PACKING = ("chunk_grid", "chunk_key_encoding", "codecs", "storage_transformers")
-_OFFSETS = {
-    "scan/vertices": "scan/vertex_offsets",
-    "scan/faces": "scan/face_offsets",
-    "scan/uv": "scan/uv_offsets",
-    "scan/uv_faces": "scan/uv_face_offsets",
-}
-"""Rows of all captures, one after the other → where each capture's begin."""
 
 Frames = Mapping[int, int]
 """Frame of each capture → its row of the arrays."""
@@ -62,8 +56,8 @@ class _Group:
         if _by_capture(self.meta(name)):
             return self._decode(name, f"c/{row}/", slice(row, row + 1))
         rows = slice(row, row + 1)
-        if name in _OFFSETS:
-            offsets = self._whole(_OFFSETS[name])
+        if name in OFFSETS:
+            offsets = self._whole(OFFSETS[name])
             rows = slice(int(offsets[row]), int(offsets[row + 1]))
         return self._whole(name)[rows]
 
@@ -137,7 +131,7 @@ def _same_capture(name: str, frame: int, old: _Group, new: _Group, *, repacked: 
     first, second = old.frames[frame], new.frames[frame]
     if _by_capture(old.meta(name)) and not repacked:
         return _files(old, name, first) == _files(new, name, second)
-    if name in _OFFSETS.values():  # where rows begin says nothing; how many they are is told by the rows
+    if name in OFFSETS.values():  # where rows begin says nothing; how many they are is told by the rows
         return True
     return np.array_equal(old.capture(name, first), new.capture(name, second))
 

@@ -23,17 +23,10 @@ from palm_data.capture.images import decode_image
 from palm_data.capture.scan import read_scan
 from palm_data.store.arrays import create_image_array, create_row_array, write_frame
 from palm_data.store.sources import ingested
-from schemas.arrays import ARRAYS
+from schemas.arrays import ARRAYS, OFFSETS
 from schemas.capture import CaptureRecord
 from schemas.errors import BadInputError
 from schemas.settings import Settings
-
-_TABLES = (
-    ("scan/vertices", "scan/vertex_offsets"),
-    ("scan/faces", "scan/face_offsets"),
-    ("scan/uv", "scan/uv_offsets"),
-    ("scan/uv_faces", "scan/uv_face_offsets"),
-)
 
 
 @dataclass(frozen=True)
@@ -53,7 +46,7 @@ def write_scans(
         BadInputError: if a raw file is not the one that was ingested.
     """
     parts = [_released(capture, raw, settings) for capture in captures]
-    for position, (name, offsets) in enumerate(_TABLES):
+    for position, (name, offsets) in enumerate(OFFSETS.items()):
         blocks = [part[position] for part in parts]
         bounds = np.cumsum([0, *(len(block) for block in blocks)], dtype=np.int64)
         create_row_array(group, name, np.concatenate(blocks), attributes=ARRAYS[name].attributes())
