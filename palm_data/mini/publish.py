@@ -1,6 +1,5 @@
 """Making a small release from a release."""
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -13,14 +12,14 @@ import pyarrow.compute as pc
 from palm_data.mini.choice import Chosen, choose
 from palm_data.mini.shard import TIER, write_subset
 from palm_data.report.papers.facts import read_tables
-from palm_data.store.contents import Entry, ReleaseContents, paper_entries
+from palm_data.store.atomic import file_sha256
+from palm_data.store.contents import Entry, ReleaseContents, document, paper_entries
 from palm_data.store.label_contents import Scalar
 from palm_data.store.label_tables import CONVENTION_FILE, LABEL_MODELS, convention_bytes
-from palm_data.store.manifest import FILES_FILE
 from palm_data.store.plan import ReleasePlan
 from palm_data.store.release import Publication, publish_contents
-from palm_data.store.tables import load_table, rows_bytes, table_bytes
-from schemas.errors import IntegrityError, StoreError
+from palm_data.store.tables import rows_bytes, table_bytes
+from schemas.errors import StoreError
 from schemas.publisher import Origin
 from schemas.release import FileRow, Manifest, SplitRow
 from schemas.settings import Settings
@@ -93,13 +92,13 @@ def _contents(
         counts |= {"hands": tables["hands"].num_rows, "captures_ok": sum(tables["quality"]["quality_ok"].to_pylist())}
     encoded = {name: table_bytes(table) for name, table in tables.items()} | {"splits": rows_bytes(SplitRow, splits)}
     entries = [
-        *(_entry(f"tables/{name}.parquet", content, "table") for name, content in encoded.items()),
-        _entry("LICENSE", _released(release, "LICENSE"), "document"),
-        _entry("report/left_out.json", _NOBODY, "document"),
+        *(document(f"tables/{name}.parquet", content, "table") for name, content in encoded.items()),
+        document("LICENSE", release.document("LICENSE"), "document"),
+        document("report/left_out.json", _NOBODY, "document"),
         *_shards(release, chosen, folder),
     ]
     if release.labelled:
-        entries.append(_entry(f"tables/{CONVENTION_FILE}", convention_bytes(release.hand_convention), "metadata"))
+        entries.append(document(f"tables/{CONVENTION_FILE}", convention_bytes(release.hand_convention), "metadata"))
     origin = cast("Origin | None", release.manifest.settings.get("release.origin"))
     for entry in paper_entries(plan, entries, read_tables(encoded), counts, settings, origin=origin):
         entries.append(entry if entry.row.path != _README else _with_origin(entry, release, chosen))
@@ -151,12 +150,11 @@ def _shards(release: "Release", chosen: Chosen, folder: Path) -> Iterator[Entry]
         write_subset(group, release, subject_id, frames)
         for path in sorted(one for one in group.rglob("*") if one.is_file()):
             inner = path.relative_to(group).as_posix()
-            content = path.read_bytes()
             modality, tier = _kind(inner)
             yield Entry(
                 row=FileRow(
-                    path=f"shards/{subject_id}.zarr/{inner}", bytes=len(content), subject_id=subject_id,
-                    sha256=hashlib.sha256(content).hexdigest(), modality=modality, tier=tier,
+                    path=f"shards/{subject_id}.zarr/{inner}", bytes=path.stat().st_size, subject_id=subject_id,
+                    sha256=file_sha256(path), modality=modality, tier=tier,
                 ),
                 source=path,
             )  # fmt: skip
@@ -170,24 +168,9 @@ def _kind(inner: str) -> tuple[str, str | None]:
     return (first, rest[0]) if len(rest) > 1 else ("metadata", None)
 
 
-def _entry(path: str, content: bytes, modality: str) -> Entry:
-    digest = hashlib.sha256(content).hexdigest()
-    return Entry(row=FileRow(path=path, bytes=len(content), sha256=digest, modality=modality), source=content)
-
-
-def _released(release: "Release", path: str) -> bytes:
-    """A document of the release, held to its digest."""
-    content = release.tables.files.read(path)
-    files = load_table(release.tables.files, FILES_FILE, FileRow, sha256=release.manifest.files_sha256)
-    (expected,) = files.filter(pc.field("path") == path)["sha256"].to_pylist()
-    if hashlib.sha256(content).hexdigest() != expected:
-        raise IntegrityError(f"{release.tables.files.name}/{path}: expected sha256 {expected}, found another file.")
-    return content
-
-
 def _with_origin(readme: Entry, release: "Release", chosen: Chosen) -> Entry:
     text = readme.source.read_bytes() if isinstance(readme.source, Path) else readme.source
-    return _entry(_README, text + _origin(release, chosen).encode(), "document")
+    return document(_README, text + _origin(release, chosen).encode(), "document")
 
 
 def _origin(release: "Release", chosen: Chosen) -> str:
