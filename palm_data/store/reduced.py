@@ -53,7 +53,8 @@ def reduced_contents(plan: ReleasePlan, parent: Files, settings: Settings, scrat
         IntegrityError: if a table of the parent is damaged.
     """
     side, manifest, gone = published_side(parent), read_manifest(parent), plan.withdrawn
-    tables = {name: _without(side.table(name), gone) for name in side.tables}
+    whole = {name: side.table(name) for name in side.tables}
+    tables = {name: _without(table, gone) for name, table in whole.items()}
     if "gestures" in tables:
         shown = pc.unique(tables["captures"]["gesture"])
         tables["gestures"] = tables["gestures"].filter(pc.is_in(tables["gestures"]["gesture"], shown))
@@ -70,7 +71,8 @@ def reduced_contents(plan: ReleasePlan, parent: Files, settings: Settings, scrat
     counts["captures_quarantined"] = sum(bool(item["whole_capture"]) for item in left_out.quarantined)
     told = plan.model_copy(update={"left_out": tuple(LeftOut(**one) for one in left_out.subjects)})
     listed = left_out_bytes(left_out.subjects, left_out.quarantined, withdrawn=left_out.withdrawn)
-    entries = [*_kept(side, parent, gone, tables, scratch), document(_LEFT_OUT, listed, "document")]
+    cut = {name: table for name, table in tables.items() if table.num_rows != whole[name].num_rows}
+    entries = [*_kept(side, parent, gone, cut, scratch), document(_LEFT_OUT, listed, "document")]
     origin = cast("Origin | None", manifest.settings.get("release.origin"))
     entries += paper_entries(told, entries, tables, counts, settings, origin=origin)
     entries.sort(key=lambda entry: entry.row.path.encode())
@@ -87,15 +89,15 @@ class _LeftOut(NamedTuple):
 
 
 def _kept(
-    side: Side, parent: Files, gone: Collection[SubjectId], tables: Mapping[str, pa.Table], scratch: Path
+    side: Side, parent: Files, gone: Collection[SubjectId], cut: Mapping[str, pa.Table], scratch: Path
 ) -> Iterator[Entry]:
-    """The parent's files as they are, and its tables as they are without the people."""
+    """The parent's files as they are, and the tables that lost rows."""
     for path, row in side.rows.items():
         if row.subject_id in gone or any(path.startswith(f"{SHARDS}{one}.zarr/") for one in gone):
             continue
         name = path.removeprefix("tables/").removesuffix(".parquet")
-        if path == f"tables/{name}.parquet" and tables[name].num_rows != side.table(name).num_rows:
-            yield document(path, table_bytes(tables[name]), row.modality)
+        if path == f"tables/{name}.parquet" and name in cut:
+            yield document(path, table_bytes(cut[name]), row.modality)
         elif row.modality != "document" or path in _KEPT_TEXTS:
             yield _shared(row, parent, scratch)
 
