@@ -97,21 +97,6 @@ class ReleaseChanges(BaseModel):
         """The least step of the version number that says what changed."""
         return max((reason.level for reason in self.reasons), key=LEVELS.index, default="patch")
 
-    @property
-    def captures_added(self) -> int:
-        """New captures of subjects that were there before."""
-        return sum(len(one.frames_added) for one in self.subjects_changed)
-
-    @property
-    def captures_removed(self) -> int:
-        """Captures that are gone, of subjects that are still there."""
-        return sum(len(one.frames_removed) for one in self.subjects_changed)
-
-    @property
-    def captures_changed(self) -> int:
-        """Captures of both versions whose data differ."""
-        return sum(len(one.frames_changed) for one in self.subjects_changed)
-
 
 def changes(before: Side, after: Side) -> ReleaseChanges:
     """Compare two versions; only what differs by digest is read.

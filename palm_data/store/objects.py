@@ -47,13 +47,6 @@ def place(source: Path, target: Path) -> Shared:
     return "copy"
 
 
-def place_tree(source: Path, target: Path) -> None:
-    """Have every file below the source appear below the target, in the same places."""
-    for path in sorted(source.rglob("*")):
-        if path.is_file():
-            place(path, target / path.relative_to(source))
-
-
 def check_file(path: Path, *, size: int, sha256: Sha256, hint: str) -> None:
     """Hold a file to its size and digest.
 
