@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from palm_data.store.array_changes import changed_arrays
 from palm_data.store.side import Scalar, Side
-from palm_data.store.table_changes import ColumnChange, changed_columns, changed_frames, changed_rows, frames_by_subject
+from palm_data.store.table_changes import ColumnChange, changed_rows, changed_table, frames_by_subject
 from schemas.ids import Slug, SubjectId, VersionId
 from schemas.release import FileRow
 
@@ -106,12 +106,11 @@ def changes(before: Side, after: Side) -> ReleaseChanges:
     """
     earlier, later = frames_by_subject(before), frames_by_subject(after)
     both = sorted(earlier.keys() & later.keys())
-    tables = sorted(set(before.tables) & set(after.tables))
-    rows = {name: changed_frames(name, before, after, both) for name in tables}
+    tables = {name: changed_table(name, before, after, both) for name in sorted(set(before.tables) & set(after.tables))}
     arrays = {one: changed_arrays(one, before, after, earlier[one], later[one]) for one in both}
     subjects = [
         _subject(one, earlier[one].keys(), later[one].keys(), {
-            **arrays[one].frames, **{name: found[one] for name, found in rows.items() if one in found},
+            **arrays[one].frames, **{name: found.frames[one] for name, found in tables.items() if one in found.frames},
         }) for one in both
     ]  # fmt: skip
     made = ReleaseChanges(
@@ -125,7 +124,7 @@ def changes(before: Side, after: Side) -> ReleaseChanges:
         gestures_changed=changed_rows("gestures", "gesture", before, after),
         tables_added=tuple(sorted(set(after.tables) - set(before.tables))),
         tables_removed=tuple(sorted(set(before.tables) - set(after.tables))),
-        columns=tuple(one for name in tables for one in changed_columns(name, before, after)),
+        columns=tuple(one for found in tables.values() for one in found.columns),
         arrays_added=tuple(sorted(frozenset().union(*(one.added for one in arrays.values())))),
         arrays_removed=tuple(sorted(frozenset().union(*(one.removed for one in arrays.values())))),
         convention_changed=_differs(_CONVENTION, before, after) and before.json(_CONVENTION) != after.json(_CONVENTION),

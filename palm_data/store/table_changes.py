@@ -1,7 +1,7 @@
 """What changed in the tables of two versions: columns, and rows by subject and capture."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -52,11 +52,37 @@ def frames_by_subject(side: Side) -> dict[SubjectId, dict[int, int]]:
     return found
 
 
-def changed_columns(name: str, before: Side, after: Side) -> list[ColumnChange]:
-    """The columns of a table of both that differ in name, type or whether they may be null."""
+class TableChanges(NamedTuple):
+    """What changed in a table that both versions have."""
+
+    columns: tuple[ColumnChange, ...]
+    """Those that differ in name, type or whether they may be null."""
+    frames: Mapping[SubjectId, frozenset[int]]
+    """Whose rows differ in the columns of both → the frames of those rows; none, if the table has no frames but one row
+    or a few of the subject."""
+
+
+def changed_table(name: str, before: Side, after: Side, subjects: Sequence[SubjectId]) -> TableChanges:
+    """Compare a table of both; it is read, once, only if it differs by digest.
+
+    Raises:
+        IntegrityError: if it is damaged.
+    """
     if _same(name, before, after):
-        return []
-    return schema_changes(name, before.table(name).schema, after.table(name).schema)
+        return TableChanges((), {})
+    tables = before.table(name), after.table(name)
+    columns, found = _common(name, *tables), {}
+    if "subject_id" in columns:
+        bounds = [_bounds(name, side, table) for side, table in zip((before, after), tables, strict=True)]
+        for subject_id in subjects:
+            earlier, later = (
+                table.slice(*where.get(subject_id, (0, 0))).select(columns)
+                for table, where in zip(tables, bounds, strict=True)
+            )
+            if not _equal(earlier, later):
+                found[subject_id] = _frames(earlier, later) if "frame" in columns else frozenset()
+    frames = {subject_id: some for subject_id, some in found.items() if some or "frame" not in columns}
+    return TableChanges(tuple(schema_changes(name, tables[0].schema, tables[1].schema)), frames)
 
 
 def schema_changes(name: str, before: pa.Schema, after: pa.Schema) -> list[ColumnChange]:
@@ -68,32 +94,6 @@ def schema_changes(name: str, before: pa.Schema, after: pa.Schema) -> list[Colum
         for column in sorted(earlier.keys() | later.keys())
         if earlier.get(column) != later.get(column)
     ]
-
-
-def changed_frames(
-    name: str, before: Side, after: Side, subjects: Sequence[SubjectId]
-) -> dict[SubjectId, frozenset[int]]:
-    """Whose rows of a table differ in the columns that both versions have.
-
-    Returns:
-        Subject → the frames whose rows differ; none, if the table has no frames but one row or a few of the subject.
-    """
-    if _same(name, before, after):
-        return {}
-    old, new = (side.table(name) for side in (before, after))
-    columns = _common(name, old, new)
-    if "subject_id" not in columns:
-        return {}
-    found = {}
-    bounds = [_bounds(name, side, table) for side, table in ((before, old), (after, new))]
-    for subject_id in subjects:
-        earlier, later = (
-            table.slice(*where.get(subject_id, (0, 0))).select(columns)
-            for table, where in zip((old, new), bounds, strict=True)
-        )
-        if not _equal(earlier, later):
-            found[subject_id] = _frames(earlier, later) if "frame" in columns else frozenset()
-    return {subject_id: frames for subject_id, frames in found.items() if frames or "frame" not in columns}
 
 
 def changed_rows(name: str, key: str, before: Side, after: Side) -> tuple[str, ...]:
