@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
@@ -110,10 +110,7 @@ def differences(
     """What is wrong with the files, compared with the rows; by path."""
     files = as_files(place)
     expected = {row.path: row for row in rows}
-    try:
-        present = files.sizes()
-    except io.UnsupportedOperation:
-        present = {path: size for path in expected if (size := files.size(path)) is not None}
+    present = _present(files, expected)
     done, total = 0, sum(row.bytes for row in expected.values())
 
     def look(path: str) -> FileProblem | None:
@@ -131,7 +128,15 @@ def differences(
                 progress(done, total)
 
 
-def _not_fetched(files: Files, rows: Iterable[FileRow], problems: list[FileProblem]) -> set[FileRow]:
+def _present(files: Files, paths: Iterable[str]) -> Mapping[str, int | None]:
+    """Path → size of the files that are there; of these paths only, where files cannot be listed."""
+    try:
+        return files.sizes()
+    except io.UnsupportedOperation:
+        return {path: size for path in paths if (size := files.size(path)) is not None}
+
+
+def _not_fetched(files: Files, rows: Sequence[FileRow], problems: list[FileProblem]) -> set[FileRow]:
     """The files that a partial copy leaves out on purpose, and that are not there."""
     try:
         fetched = read_fetched(files)
@@ -140,7 +145,7 @@ def _not_fetched(files: Files, rows: Iterable[FileRow], problems: list[FileProbl
         return set()
     if fetched is None:
         return set()
-    present = files.sizes()
+    present = _present(files, [row.path for row in rows])
     return {row for row in rows if not fetched.takes(row) and row.path not in present}
 
 

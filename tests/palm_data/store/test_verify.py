@@ -1,8 +1,13 @@
+import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from palm_data.store.fetched import FETCHED_FILE, Fetched, Selection, fetched_bytes
+from palm_data.store.files import LocalFiles
+from palm_data.store.manifest import read_manifest
 from palm_data.store.release import publish_release
 from palm_data.store.verify import verify_release
 from palm_data.testing.tiny import tiny_workspace
@@ -115,3 +120,24 @@ def test_the_report_counts_what_was_looked_at(folder: Path) -> None:
     assert report.files == len(paths)
     assert report.bytes == sum(path.stat().st_size for path in paths)
     assert report.version == "0.1.0"
+
+
+class Unlisted(LocalFiles):
+    """Files behind a web server, which does not say which it has."""
+
+    def sizes(self) -> dict[str, int | None]:
+        raise io.UnsupportedOperation("no list")
+
+
+def test_a_partial_copy_is_verified_where_files_cannot_be_listed(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "0.1.0"))
+    manifest = read_manifest(copy)
+    chosen = (Selection(modalities=("rgb",)),)
+    fetched = Fetched(version="0.1.0", merkle_root=manifest.merkle_root, source="elsewhere", selections=chosen)
+    (copy / FETCHED_FILE).write_bytes(fetched_bytes(fetched))
+    shutil.rmtree(copy / "shards/0001.zarr/depth")
+    report = verify_release(Unlisted(copy))
+    assert report.passed
+    assert report.not_fetched > 1
+    (copy / "shards/0001.zarr/rgb/full/zarr.json").unlink()
+    assert [one.path for one in verify_release(Unlisted(copy)).problems] == ["shards/0001.zarr/rgb/full/zarr.json"]
