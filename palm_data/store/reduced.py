@@ -66,7 +66,7 @@ def reduced_contents(plan: ReleasePlan, parent: Files, settings: Settings, scrat
     if len(splits) == sum(map(len, manifest.splits.values())):
         raise StoreError(f"{parent.name}: subjects: expected one of {', '.join(gone)}, found none of them.")
     left_out = _left_out(side, gone)
-    counts = {**manifest.counts, **_counts(tables)}
+    counts = {**manifest.counts, **table_counts(tables)}
     counts["subjects_left_out"] = counts.get("subjects_left_out", 0) + len(gone)
     counts["captures_quarantined"] = sum(bool(item["whole_capture"]) for item in left_out.quarantined)
     told = plan.model_copy(update={"left_out": tuple(LeftOut(**one) for one in left_out.subjects)})
@@ -132,12 +132,15 @@ def _without(table: pa.Table, gone: Collection[SubjectId]) -> pa.Table:
     return table.filter(pc.invert(pc.is_in(table["subject_id"], pa.array(sorted(gone)))))
 
 
-def _counts(tables: Mapping[str, pa.Table]) -> dict[str, int]:
+def table_counts(tables: Mapping[str, pa.Table]) -> dict[str, int]:
+    """What a manifest counts of a version's tables."""
     counts = {
         "subjects": tables["subjects"].num_rows,
         "captures": tables["captures"].num_rows,
         "images": sum(tables["images"]["present"].to_pylist()),
     }
+    if "mono_images" in tables:
+        counts["mono_images"] = sum(tables["mono_images"]["present"].to_pylist())
     if "hands" in tables:
         counts["hands"] = tables["hands"].num_rows
         counts["captures_ok"] = sum(tables["quality"]["quality_ok"].to_pylist())

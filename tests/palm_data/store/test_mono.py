@@ -18,8 +18,10 @@ from palm_data.loader.release import Release
 from palm_data.maps.captured import read_surface
 from palm_data.maps.render import project_mask
 from palm_data.maps.scan_maps import make_scan_maps
+from palm_data.store.reduced import table_counts
 from palm_data.store.release import publish_release
 from palm_data.store.shard import build_subject_shard
+from palm_data.store.side import published_side
 from palm_data.store.verify import verify_release
 from schemas.camera import Camera
 from schemas.errors import BadInputError, StoreError
@@ -119,6 +121,15 @@ def test_a_version_says_where_they_come_from_and_its_colour_tables_are_as_ever(
     folder = made.settings.releases / "1.0.0"
     assert verify_release(folder).passed
     assert "mono/<tier>" in (folder / "README.md").read_text()
+
+
+def test_they_are_counted_anew_when_somebody_is_taken_out(release: Release) -> None:
+    side = published_side(release.tables.files)
+    tables = {name: side.table(name) for name in side.tables}
+    counts = table_counts(tables)
+    assert counts["mono_images"] == 3
+    assert counts.items() <= release.manifest.counts.items()
+    assert table_counts({**tables, "mono_images": tables["mono_images"][:2]})["mono_images"] == 2
 
 
 def test_a_camera_that_is_none_of_the_mono_ones_is_refused(release: Release) -> None:
