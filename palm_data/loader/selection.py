@@ -104,7 +104,7 @@ def checked_cameras(release: "Release", cameras: Collection[CameraId]) -> tuple[
     Raises:
         StoreError: if it has not; names those it has.
     """
-    known = sorted(set(release.tables["images"]["camera_id"].to_pylist()))
+    known = sorted(pc.unique(release.tables["images"]["camera_id"]).to_pylist())
     if isinstance(cameras, str) or not cameras or set(cameras) - set(known):
         raise StoreError(f"cameras: expected some of {', '.join(known)}, found {cameras!r}.")
     return tuple(sorted(set(cameras)))

@@ -230,12 +230,7 @@ class Tables:
 
     def images(self, subject_id: SubjectId, frame: int) -> tuple[ImageRow, ...]:
         """The rows of a capture's images, in the order of the views."""
-        theirs = self.subject_rows("images", subject_id)
-        # Looked up in numpy: Arrow's filter takes a hundred times as long to start as the few rows here take.
-        found = np.flatnonzero(theirs["frame"].to_numpy() == frame)
-        together = len(found) and found[-1] - found[0] + 1 == len(found)
-        rows = theirs.slice(int(found[0]), len(found)) if together else theirs.take(pa.array(found, pa.int64()))
-        return tuple(table_to_rows(ImageRow, rows))
+        return tuple(table_to_rows(ImageRow, self._capture_rows("images", subject_id, frame)))
 
     def cameras(self, subject_id: SubjectId, table: str = "cameras") -> tuple[Camera, ...]:
         """The cameras of a subject's undistorted full images, in the order of the views.
@@ -254,14 +249,21 @@ class Tables:
         Raises:
             StoreError: if the version has none.
         """
-        rows = self["mono_images"].filter((pc.field("subject_id") == subject_id) & (pc.field("frame") == frame))
-        return tuple(table_to_rows(MonoImageRow, rows))
+        return tuple(table_to_rows(MonoImageRow, self._capture_rows("mono_images", subject_id, frame)))
 
     def shard_files(self, subject_id: SubjectId) -> dict[str, tuple[int, Sha256]]:
         """Size and digest of each file of a subject's group, by its path in the group."""
         prefix = f"shards/{subject_id}.zarr/"
         rows = self._files.filter(pc.starts_with(self._files["path"], prefix))
         return {row["path"].removeprefix(prefix): (row["bytes"], row["sha256"]) for row in rows.to_pylist()}
+
+    def _capture_rows(self, name: str, subject_id: SubjectId, frame: int) -> pa.Table:
+        """A capture's rows of a table, in their order; may be none."""
+        theirs = self.subject_rows(name, subject_id)
+        # Looked up in numpy: Arrow's filter takes a hundred times as long to start as the few rows here take.
+        found = np.flatnonzero(theirs["frame"].to_numpy() == frame)
+        together = len(found) and found[-1] - found[0] + 1 == len(found)
+        return theirs.slice(int(found[0]), len(found)) if together else theirs.take(pa.array(found, pa.int64()))
 
     def _condition(self, where: Mapping[str, object]) -> pc.Expression:
         condition = pc.scalar(True)

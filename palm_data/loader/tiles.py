@@ -115,14 +115,14 @@ class TileReader:
                 runs[-1][1] += tile.length
             else:
                 runs.append([tile.start, tile.length])
-        contents = iter(self._ranges(path, size, [(start, length) for start, length in runs]))
+        read = zip(runs, self._ranges(path, size, [(start, length) for start, length in runs]), strict=True)
         run, start, end = np.zeros(0, np.uint8), 0, 0
         for tile in tiles:
             if tile.start >= end:
-                run, start = np.frombuffer(next(contents), dtype=np.uint8), tile.start
-                end = start + len(run)
-            if tile.start + tile.length > end:
-                raise self._damage(path, f"{size} bytes", f"no more than {end}")
+                (start, length), content = next(read)
+                if len(content) != length:
+                    raise self._damage(path, f"{size} bytes", f"no more than {start + len(content)}")
+                run, end = np.frombuffer(content, dtype=np.uint8), start + length
             yield tile, run[tile.start - start : tile.start - start + tile.length]
 
     def _tiles(self, path: str, size: int, numbers: Sequence[int]) -> list[Tile]:

@@ -20,7 +20,6 @@ import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from palm_data.store.files import Files
 from palm_data.store.manifest import FILES_FILE, MANIFEST_FILE, parse_manifest
@@ -58,9 +57,10 @@ class CacheFolder:
         path = self._path(name)
         try:
             content = path.read_bytes()
-            os.utime(path)
         except OSError:
             return None
+        with suppress(OSError):  # a folder that is shared read-only
+            os.utime(path)
         return content
 
     def put(self, name: str, content: bytes) -> None:
@@ -141,10 +141,6 @@ class CachedFiles:
         self.files, self.cache = files, cache
         self._rows: dict[str, tuple[int, Sha256]] | None = None
         self._manifest: bytes | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Travel to other processes with what is known of the version."""
-        return dict(self.__dict__)
 
     @property
     def name(self) -> str:

@@ -257,8 +257,6 @@ def _grow(source: Files, row: FileRow, part: Path, moved: Callable[[int], None])
     """Append to a part until it has the size it should have, or the source has no more."""
     part.parent.mkdir(parents=True, exist_ok=True)
     with part.open("ab") as stream:
-        if stream.tell() > row.bytes:
-            stream.truncate(0)
         while stream.tell() < row.bytes:
             try:
                 start = stream.tell()

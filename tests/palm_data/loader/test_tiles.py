@@ -166,6 +166,19 @@ def test_an_object_cut_short_or_grown_or_gone_is_named(folder: Path, length: int
             pickle.loads(pickle.dumps(shard)).frame("rgb/full", 0)
 
 
+def test_an_object_cut_short_between_two_tiles_after_its_index_was_read_is_named(folder: Path) -> None:
+    shard, path = shard_of(folder), tile_file(folder)
+    shard.frame("rgb/full", 0)
+    whole = path.read_bytes()
+    for start, length in np.frombuffer(whole[-INDEX:-4], dtype="<u8").reshape(-1, 2).tolist():
+        path.write_bytes(whole[: start + length // 2])
+        with pytest.raises(IntegrityError, match=r"rgb/full/c/0/0/0/0: expected .*damaged or edited"):
+            shard.frame("rgb/full", 0)
+        path.write_bytes(whole[:start])
+        with pytest.raises(IntegrityError, match=r"rgb/full/c/0/0/0/0: expected .*damaged or edited"):
+            shard.frame("rgb/full", 0)
+
+
 def test_what_is_no_file_is_damage_and_is_not_waited_for(folder: Path) -> None:
     shard, path = shard_of(folder), tile_file(folder)
     path.unlink()

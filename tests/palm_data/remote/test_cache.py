@@ -151,6 +151,16 @@ def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(tmp_path: Path) -> 
     assert folder.get("aa") is None
 
 
+def test_a_cache_that_can_only_be_read_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    folder = CacheFolder(tmp_path, 1000)
+    folder.put("aa", b"x")
+    monkeypatch.setattr(caching.os, "utime", refuse)
+    assert folder.get("aa") == b"x"
+
+
 def test_processes_share_a_cache(published: str, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     import os
