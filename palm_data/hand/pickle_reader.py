@@ -20,6 +20,7 @@ _MAX_BYTES = 256 << 20
 _CODE = re.compile(r"[<>=|]?(?:f[248]|[iu][1248]|b1)")
 _MAX_DIMENSIONS = 8
 _MAX_SIZE = 1 << 31
+_MAX_BITS = 64
 _NAME_SHOWN = 80
 _ERROR_SHOWN = 300
 _A_SHAPE = f"a shape of at most {_MAX_DIMENSIONS} whole numbers below {_MAX_SIZE}"
@@ -183,6 +184,9 @@ def read_pickled_tree(content: bytes, source: Path) -> object:
 
 def _plain(value: object, source: Path, name: str, seen: dict[int, object]) -> object:
     """What a value stands for; one that is mentioned many times is built once."""
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        expected = f"a whole number of at most {_MAX_BITS} bits"
+        raise BadInputError(source, field=name, expected=expected, found=f"one of {value.bit_length()}")
     if value is None or isinstance(value, str | int | float):
         return value
     if id(value) not in seen:
@@ -192,9 +196,9 @@ def _plain(value: object, source: Path, name: str, seen: dict[int, object]) -> o
 
 def _plain_once(value: object, source: Path, name: str, seen: dict[int, object]) -> object:
     if isinstance(value, dict):
-        return {key: _plain(entry, source, f"{name}[{key!r}]", seen) for key, entry in value.items()}
+        return {key: _plain(entry, source, _below(name, key), seen) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(entry, source, f"{name}[{at}]", seen) for at, entry in enumerate(value)]
+        return [_plain(entry, source, _below(name, at), seen) for at, entry in enumerate(value)]
     if isinstance(value, _Scalar):
         return _dense(value, source, name).item()
     if isinstance(value, _Array):
@@ -203,6 +207,11 @@ def _plain_once(value: object, source: Path, name: str, seen: dict[int, object])
                 return _plain(element, source, name, seen)
         return _dense(value, source, name)
     raise BadInputError(source, field=name, expected="a number, text, array, list or dict", found=type(value).__name__)
+
+
+def _below(name: str, key: object) -> str:
+    """Where an entry is; short, since one long key can stand at every level of a deep nest."""
+    return f"{name}[{(key[:_NAME_SHOWN] if isinstance(key, str | bytes) else key)!r}]"[:_NAME_SHOWN]
 
 
 def _value(value: object, path: Path, name: str) -> np.ndarray | str | None:

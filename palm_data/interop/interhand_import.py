@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from palm_data.hand.model import load_hand_model
+from palm_data.interop.imported_files import CONSENT, REPORT_FILE, import_settings, json_bytes, sealed
 from palm_data.interop.interhand_source import Source, Split, Wanted, read_interhand
 from palm_data.interop.interhand_subject import MET_FILE, STAGE, import_subject, recorded_settings
 from palm_data.store.contents import Entry, ReleaseContents, array_entries, document, terms
@@ -39,7 +40,6 @@ from schemas.release import (
 )
 from schemas.settings import Settings
 
-REPORT_FILE = "report/import.json"
 _TABLES: Mapping[str, type[BaseModel]] = {
     "captures": CaptureRow,
     "images": ImageRow,
@@ -53,10 +53,6 @@ This version was imported from InterHand2.6M. It stands under the terms under wh
 when this was written: not for commercial use); the import adds none and takes none away. It shows people's hands: do not try
 to find out who a person is.
 """
-_CONSENT = (
-    "Not recorded here: the data was released by its authors, who hold the consent of the people shown. Follow their "
-    "terms, and their withdrawals."
-)
 
 
 @dataclass(frozen=True)
@@ -163,30 +159,20 @@ def _gather(plan: ReleasePlan, imported: _Imported, workspace: Workspace, settin
         *_documents(plan, imported, counts, settings),
         *(entry for one, record in records.items() for entry in array_entries(SHARD, record, folders[one])),
     ]
-    entries.sort(key=lambda entry: entry.row.path.encode())
-    return ReleaseContents(
-        entries=tuple(entries),
-        splits=splits,
-        counts=counts | {"files": len(entries), "bytes": sum(entry.row.bytes for entry in entries)},
-        settings={
-            **recorded_settings(settings),
-            "release.labels": True,
-            "import.format": "interhand",
-            "hand_model.sha256": imported.convention.model_sha256,
-        },
-    )
+    recorded = import_settings(recorded_settings(settings), "interhand", imported.convention.model_sha256)
+    return sealed(entries, splits, counts, recorded)
 
 
 def _documents(
     plan: ReleasePlan, imported: _Imported, counts: Mapping[str, int], settings: Settings
 ) -> Sequence[Entry]:
     left_out = {"subjects": [one.model_dump(mode="json") for one in plan.left_out], "quarantined": []}
-    report = {"format": "interhand", "split": imported.split, "consent": _CONSENT, "met": list(imported.met)}
+    report = {"format": "interhand", "split": imported.split, "consent": CONSENT, "met": list(imported.met)}
     texts = {
         "README.md": _readme(plan, imported, counts).encode(),
         "LICENSE": _LICENSE.encode() if settings.release.terms is None else terms(settings),
-        "report/left_out.json": _json(left_out),
-        REPORT_FILE: _json(report),
+        "report/left_out.json": json_bytes(left_out),
+        REPORT_FILE: json_bytes(report),
     }
     return [document(path, content, "document") for path, content in texts.items()]
 
@@ -222,10 +208,6 @@ def _quality(
     return rows
 
 
-def _json(content: object) -> bytes:
-    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-
 def _readme(plan: ReleasePlan, imported: _Imported, counts: Mapping[str, int]) -> str:
     return f"""# PALM release {plan.version}, imported from InterHand2.6M
 
@@ -238,7 +220,7 @@ Frames with one hand of the dataset's {imported.split} split, in this project's 
   black. Cameras, joints and fits are in metres, in our joint order, pixels counted from corners.
 - Not in the dataset, so not here: masks, depth, normals, scans, joints as detected in images, people's bands. How sure a joint
   is is not known: its covariance is missing.
-- {_CONSENT}
+- {CONSENT}
 
 `{REPORT_FILE}` lists what was set aside. Check every byte with `palm verify <this folder>`.
 """

@@ -1,15 +1,15 @@
 """The contents of a version that was imported: the subjects' shards, the tables, and the words that say where it comes from."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from palm_data.interop.imported_files import CONSENT, REPORT_FILE, import_settings, json_bytes, sealed
 from palm_data.interop.official_rows import GESTURE
 from palm_data.interop.official_sidecar import Sidecar
 from palm_data.interop.official_subject import STAGE, recorded_settings
-from palm_data.store.contents import Entry, ReleaseContents, array_entries, document, left_out_bytes, terms
+from palm_data.store.contents import ReleaseContents, array_entries, document, left_out_bytes, terms
 from palm_data.store.label_tables import CONVENTION_FILE, convention_bytes, with_convention
 from palm_data.store.plan import LeftOut
 from palm_data.store.shard import SHARD
@@ -24,11 +24,6 @@ from schemas.quality import QualityRow
 from schemas.release import SCHEMA_VERSION, CameraRow, CaptureRow, GestureRow, ImageRow, SplitRow, SubjectRow
 from schemas.settings import Settings
 
-REPORT_FILE = "report/import.json"
-_CONSENT = (
-    "Not recorded here: the data was released by its authors, who hold the consent of the people shown. Follow their "
-    "terms, and their withdrawals."
-)
 _LICENSE = """Terms of use of this data
 
 This version was imported from an official PALM release. It stands under the terms under which its authors gave it to you;
@@ -100,27 +95,11 @@ def gather_imported(imported: Imported, workspace: Workspace, settings: Settings
         document("README.md", _readme(imported.version, counts, splits).encode(), "document"),
         document("LICENSE", _LICENSE.encode() if settings.release.terms is None else terms(settings), "document"),
         document("report/left_out.json", left_out_bytes(left_out, [], withdrawn=0), "document"),
-        document(REPORT_FILE, _json(_report(imported)), "document"),
+        document(REPORT_FILE, json_bytes(_report(imported)), "document"),
         *(entry for one, record in records.items() for entry in array_entries(SHARD, record, folders[one])),
     ]
-    return _sealed(entries, splits, counts, imported, settings)
-
-
-def _sealed(
-    entries: list[Entry], splits: tuple[SplitRow, ...], counts: dict[str, int], imported: Imported, settings: Settings
-) -> ReleaseContents:  # fmt: skip
-    entries.sort(key=lambda entry: entry.row.path.encode())
-    return ReleaseContents(
-        entries=tuple(entries),
-        splits=splits,
-        counts=counts | {"files": len(entries), "bytes": sum(entry.row.bytes for entry in entries)},
-        settings={
-            **recorded_settings(settings),
-            "release.labels": True,
-            "import.format": "official",
-            "hand_model.sha256": imported.convention.model_sha256,
-        },
-    )
+    recorded = import_settings(recorded_settings(settings), "official", imported.convention.model_sha256)
+    return sealed(entries, splits, counts, recorded)
 
 
 def _person(subject_id: SubjectId, captures: Sequence[CaptureRow], sidecar: Sidecar) -> SubjectRow:
@@ -190,15 +169,11 @@ def _report(imported: Imported) -> dict[str, object]:
     record = imported.sidecar.record
     return {
         "format": "official",
-        "consent": _CONSENT,
+        "consent": CONSENT,
         "exported_from": None if record is None else {"release": record.release, "merkle_root": record.merkle_root},
         "official_errors": {f"{one}/{number:06d}": error for (one, number), error in sorted(imported.errors.items())},
         "met": list(imported.met),
     }
-
-
-def _json(content: object) -> bytes:
-    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def _readme(version: VersionId, counts: Mapping[str, int], splits: Sequence[SplitRow]) -> str:
@@ -221,7 +196,7 @@ sample = release[0]                      # .rgb .mask .normal .cameras .hand
   own, the tables that lay beside it are here again.
 - `quality.score`: a capture's rank among the official errors, 1 = the best; the errors are in `{REPORT_FILE}`.
 - Splits were made at the import: the official release holds none.
-- {_CONSENT}
+- {CONSENT}
 
 `{REPORT_FILE}` lists everything that was set aside or not known at the import. Check every byte with
 `palm verify <this folder>`.

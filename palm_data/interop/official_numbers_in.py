@@ -136,8 +136,11 @@ def _numbers(value: object, source: Path, name: str) -> np.ndarray:
         array = value
     elif isinstance(value, list) and len(value) <= _MAX_LIST:  # a short pickle can stand for an endless nest of lists
         rows = [row if isinstance(row, list) else [row] for row in value]
-        if len({len(row) for row in rows}) == 1 and all(
-            isinstance(one, int | float) for row in rows for one in row[: _MAX_LIST + 1]
+        widths = {len(row) for row in rows}
+        if (
+            len(widths) == 1
+            and max(widths) <= _MAX_LIST
+            and all(isinstance(one, int | float) for row in rows for one in row)
         ):
             array = np.array(rows, dtype=np.float64)
     if array.dtype.kind not in "fiu":

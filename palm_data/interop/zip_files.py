@@ -4,18 +4,23 @@ Every member is looked at before any is read: a name that climbs out of the arch
 or sizes beyond bounds refuse the whole archive.
 """
 
+import errno
+import lzma
 import stat
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from schemas.errors import BadInputError
+from schemas.errors import BadInputError, StoreError
 
 MAX_MEMBERS = 50_000
 MAX_MEMBER_BYTES = 512 << 20
 MAX_TOTAL_BYTES = 64 << 30
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
+"""What `zipfile` raises for a damaged, encrypted (`RuntimeError`) or unknown (`NotImplementedError`, one of these) file."""
+_NOT_THE_DISK = (None, errno.EINVAL, errno.ENOENT, errno.EISDIR)
+"""What an `OSError` says that comes of the archive itself: damage in bz2, a place before its start, no such file."""
 
 
 class ZipFiles:
@@ -29,12 +34,14 @@ class ZipFiles:
 
         Raises:
             BadInputError: if it is no archive, or holds what none of ours would.
+            StoreError: if the disk would not give it.
         """
         self.path, self.prefix = path, prefix
         try:
             with zipfile.ZipFile(path) as archive:
                 members = archive.infolist()
         except (OSError, *_DAMAGE) as error:
+            _refuse_disk(path, error)
             raise BadInputError(path, field="archive", expected="a readable zip file", found=error) from error
         if len(members) > MAX_MEMBERS:
             raise BadInputError(path, field="members", expected=f"at most {MAX_MEMBERS}", found=len(members))
@@ -60,6 +67,7 @@ class ZipFiles:
         Raises:
             FileNotFoundError: if there is none.
             BadInputError: if it is damaged, encrypted, or longer than it says.
+            StoreError: if the disk would not give it; that may pass, so nothing is held against the file.
         """
         size = self.size(path)
         if size is None:
@@ -68,6 +76,7 @@ class ZipFiles:
             with zipfile.ZipFile(self.path) as archive, archive.open(self.prefix + path) as stream:
                 content = stream.read(size + 1)
         except (OSError, *_DAMAGE) as error:
+            _refuse_disk(self.path, error)
             raise self._bad(self.prefix + path, "a whole, plain file", error) from error
         if len(content) != size:
             raise self._bad(self.prefix + path, f"{size} bytes", len(content))
@@ -112,3 +121,10 @@ class ZipFiles:
             found=found,
             hint="Nothing was unpacked. Download the file again.",
         )
+
+
+def _refuse_disk(path: Path, error: Exception) -> None:
+    if isinstance(error, OSError) and error.errno not in _NOT_THE_DISK:
+        raise StoreError(
+            f"{path}: expected to read it, found {error.strerror}. Check the disk and run again."
+        ) from error

@@ -1,16 +1,12 @@
 """`palm export`: a release in other people's formats."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from pipelines.cli.console import console
+from pipelines.cli.console import counting_bar, say
 from schemas.settings import load_settings
 
 if TYPE_CHECKING:
@@ -75,7 +71,7 @@ def export(
     if format is Format.OFFICIAL:
         from palm_data.interop.official import export_official
 
-        with _bar("captures") as progress:
+        with counting_bar("captures") as progress:
             done = export_official(release, out, keep_small=keep_small, longest=longest, progress=progress)
         _say_official(done, out)
         if check:
@@ -84,18 +80,18 @@ def export(
         from palm_data.interop.webdataset import export_webdataset
 
         chosen = None if maps is None else maps.split(",")
-        with _bar("captures") as progress:
+        with counting_bar("captures") as progress:
             made = export_webdataset(
                 release, out, maps=chosen, shard_bytes=shard_mb * _MEGABYTE, progress=progress
             )  # fmt: skip
-        _say(f"{out}: {made.samples} views in {made.shards} shards, listed in {out / 'index.json'}.")
+        say(f"{out}: {made.samples} views in {made.shards} shards, listed in {out / 'index.json'}.")
     else:
         from palm_data.interop.coco import ANNOTATIONS, export_coco
 
-        with _bar("captures") as progress:
+        with counting_bar("captures") as progress:
             counts = export_coco(release, out, progress=progress)
-        _say(f"{out}: {counts.images} images, {counts.hands} annotated hands.")
-        _say(f"Read it with pycocotools, FiftyOne or any other COCO reader: {out / ANNOTATIONS}")
+        say(f"{out}: {counts.images} images, {counts.hands} annotated hands.")
+        say(f"Read it with pycocotools, FiftyOne or any other COCO reader: {out / ANNOTATIONS}")
 
 
 def _opened(
@@ -115,44 +111,30 @@ def _opened(
 def _check(out: Path) -> None:
     from palm_data.interop.official_checks import check_official
 
-    with _bar("checked subjects") as progress:
+    with counting_bar("checked subjects") as progress:
         problems = check_official(out, progress=progress)
     for problem in problems[:_LISTED]:
-        _say(str(problem))
+        say(str(problem))
     if len(problems) > _LISTED:
-        _say(f"and {len(problems) - _LISTED} more.")
+        say(f"and {len(problems) - _LISTED} more.")
     if problems:
         raise typer.Exit(1)
-    _say("Checked: nothing in it that the official code would stumble over.")
-
-
-@contextmanager
-def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    say("Checked: nothing in it that the official code would stumble over.")
 
 
 def _say_official(done: "OfficialExport", out: Path) -> None:
-    _say(f"{out}: {done.frames} captures of {len(done.subjects)} subjects.")
+    say(f"{out}: {done.frames} captures of {len(done.subjects)} subjects.")
     if done.left_out:
-        _say(f"Left out: {len(done.left_out)} captures, listed in palm_export.json.")
+        say(f"Left out: {len(done.left_out)} captures, listed in palm_export.json.")
     for one in done.left_out[:_LISTED]:
-        _say(f"  {one.subject_id} frame {one.frame}: {one.reason}")
+        say(f"  {one.subject_id} frame {one.frame}: {one.reason}")
     if len(done.left_out) > _LISTED:
-        _say(f"  and {len(done.left_out) - _LISTED} more.")
-    _say("Link it as code/load/PALM/NAME, and train with dataset.dataroot=./load/PALM/NAME/folders/")
+        say(f"  and {len(done.left_out) - _LISTED} more.")
+    say("Link it as code/load/PALM/NAME, and train with dataset.dataroot=./load/PALM/NAME/folders/")
     if not done.validation_subjects:
-        _say("No subject has 12 frames, which the official validation asks for.")
+        say("No subject has 12 frames, which the official validation asks for.")
     if done.standin:
-        _say(
+        say(
             "The hands are of the shipped stand-in, not of MANO: the official code would pose them wrongly. "
             "Register with your own MANO file first: palm mano import."
         )
-
-
-def _say(text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,16 +1,13 @@
 """`palm import`: other people's data as a release of ours."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipelines.cli.console import console
+from pipelines.cli.console import counting_bar, say
 from schemas.settings import load_settings
 
 if TYPE_CHECKING:
@@ -77,7 +74,7 @@ def import_(
     settings = load_settings(workspace=workspace, releases=releases, hand_model=hand_model)
     place = Workspace(settings.workspace)
     done: OfficialImport | InterHandImport
-    with _bar("subjects") as progress:
+    with counting_bar("subjects") as progress:
         if format is Format.OFFICIAL:
             from palm_data.interop.official_import import import_official
 
@@ -90,31 +87,19 @@ def import_(
             done = import_interhand(path, split.value, version, place, settings, wanted=wanted, progress=progress)
     counts = done.manifest.counts
     folder = f"{settings.releases_place}/{done.manifest.version}"
-    _say(
+    say(
         f"{folder}: {counts['captures']} captures of {counts['subjects']} subjects, {counts['images']} images, "
         f"{counts['hands']} hands."
     )
     _list("Left out", [f"{one.subject_id}: {'; '.join(one.reasons)}" for one in done.left_out])
     _list("Set aside or not known", done.met)
-    _say(f'Open it with: palm_data.open_release("{settings.releases_place}", version="{done.manifest.version}")')
+    say(f'Open it with: palm_data.open_release("{settings.releases_place}", version="{done.manifest.version}")')
 
 
 def _list(title: str, lines: Sequence[str]) -> None:
     if lines:
-        _say(f"{title} ({len(lines)}):")
+        say(f"{title} ({len(lines)}):")
     for line in lines[:_LISTED]:
-        _say(f"  {line}")
+        say(f"  {line}")
     if len(lines) > _LISTED:
-        _say(f"  and {len(lines) - _LISTED} more, in the version's report folder.")
-
-
-@contextmanager
-def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _say(text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(f"  and {len(lines) - _LISTED} more, in the version's report folder.")

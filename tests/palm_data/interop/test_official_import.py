@@ -429,3 +429,10 @@ def test_a_nest_of_shared_lists_is_refused_before_it_is_spread_out(strange: Path
     np.save(strange / "folders/0003/poses.npy", np.array({"betas": nest}, dtype=object), allow_pickle=True)
     with pytest.raises(StoreError, match="betas: expected an array of numbers"):
         brought(strange, tmp_path)
+
+
+def test_a_list_that_is_no_matrix_far_inside_leaves_the_subject_out(strange: Path, tmp_path: Path) -> None:
+    rows = [[0.0] * 1026, [0.0] * 1025 + [[0.0, 1.0]]]
+    np.save(strange / "folders/0003/poses.npy", np.array({"betas": rows}, dtype=object), allow_pickle=True)
+    with pytest.raises(StoreError, match="betas: expected an array of numbers"):
+        brought(strange, tmp_path)

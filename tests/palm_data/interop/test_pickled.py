@@ -6,11 +6,13 @@ import pickletools
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from palm_data.hand.pickle_reader import read_pickled_tree
 from palm_data.interop.pickled import object_npy, parse_object_npy, read_object_npy
 from schemas.errors import BadInputError, StoreError
 
@@ -103,6 +105,24 @@ def test_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_damage_is_an_error_of_ours(content: bytes) -> None:
     with pytest.raises(BadInputError):
         parse_object_npy(content, Path("a.npy"))
+
+
+@pytest.mark.parametrize("value", [1 << 4000, [1 << 4000], {1 << 20_000: 1}])
+def test_whole_numbers_that_no_array_could_hold_are_refused(value: object, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array({"a": value}, dtype=object), allow_pickle=True)
+    with pytest.raises(BadInputError):
+        read_object_npy(tmp_path / "a.npy")
+
+
+def test_a_long_key_at_every_level_takes_no_memory() -> None:
+    key, depth = pickle.BINUNICODE + (20_000).to_bytes(4, "little") + b"k" * 20_000 + pickle.BINPUT + b"\0", 200
+    opened = pickle.EMPTY_DICT + key + (pickle.EMPTY_DICT + pickle.BINGET + b"\0") * (depth - 1)
+    tracemalloc.start()
+    try:
+        read_pickled_tree(opened + pickle.NONE + pickle.SETITEM * depth + pickle.STOP, Path("a.npy"))
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_plain_arrays_are_not_taken_for_a_dict(tmp_path: Path) -> None:
