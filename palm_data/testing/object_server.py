@@ -17,6 +17,7 @@ from schemas.errors import StoreError
 
 BUCKET, KEY, SECRET = "palm", "testkey", "testsecret-never-to-be-shown"
 READER_KEY, READER_SECRET = "readerkey", "readersecret-never-to-be-shown"
+_SOCKETS = Path("/tmp")  # noqa: S108 - where the server puts its sockets, whatever TMPDIR says
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ def running(folder: Path) -> Iterator[Server]:
         finally:
             process.kill()  # asked politely it takes ten seconds
             process.wait()
+            for port in ports:
+                for left in _SOCKETS.glob(f"seaweedfs-*-{port}.sock"):
+                    left.unlink(missing_ok=True)
 
 
 def _identities() -> dict[str, object]:

@@ -225,4 +225,7 @@ def _end_batch_after(settings: Settings, stage: str, sign: signal.Signals) -> in
     while not list((settings.workspace / "stages" / stage).glob("*/record.json")) and time.monotonic() < limit:
         time.sleep(0.05)
     process.send_signal(sign)
-    return process.wait(60)
+    try:
+        return process.wait(60)
+    finally:
+        process.kill()

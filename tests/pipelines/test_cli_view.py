@@ -42,7 +42,10 @@ def test_view_serves_the_page_until_it_is_interrupted(tiny: Tiny) -> None:
                 assert b"<html" in page.read().lower()
         finally:
             process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=120)
+        try:
+            rest, _ = process.communicate(timeout=120)
+        finally:
+            process.kill()  # or the block waits for it for ever
     assert process.returncode == 0, rest
     assert "stopped" in rest
     assert "Traceback" not in rest

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -197,11 +195,13 @@ def test_a_killed_fetch_is_no_version_until_the_next_one_finished(address: str, 
         door.delay_s = 0.05
         command = ["fetch", f"{door.endpoint}/0.1.0", "--to", str(tmp_path), "--yes"]
         process = subprocess.Popen([sys.executable, "-c", "from pipelines.cli.main import main; main()", *command])
-        while sum("shards" in path for _, path in list(door.requests)) < 20:
-            assert process.poll() is None
-            time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        try:
+            while sum("shards" in path for _, path in list(door.requests)) < 20:
+                assert process.poll() is None
+                time.sleep(0.01)
+        finally:
+            process.kill()
+            process.wait()
     assert (tmp_path / "0.1.0").is_dir()
     with pytest.raises(StoreError, match="expected a published version, found none"):
         palm_data.open_release(tmp_path)

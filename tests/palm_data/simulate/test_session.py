@@ -158,10 +158,13 @@ def _run_until(out: Path, reached: Callable[[], bool], number: int) -> tuple[int
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
     deadline = time.monotonic() + 300
-    while not reached():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(number)
-    text, _ = process.communicate(timeout=120)
+    try:
+        while not reached():
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        text, _ = process.communicate(timeout=120)
+    finally:
+        process.kill()
     return process.returncode, text
