@@ -8,7 +8,7 @@ from schemas.column import DEG, FULL_IMAGE, M2, ONE, PX, WORLD, M
 from schemas.hand import JOINT_NAMES
 from schemas.ids import CameraId, Sha256, SubjectId
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
+_FROZEN = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 _Joint = Annotated[
     int, ONE, Field(ge=0, lt=len(JOINT_NAMES), description="Row in MANO's order, then tips thumb → pinky.")
 ]

@@ -17,7 +17,7 @@ DType = Literal["uint8", "uint16", "int16", "int32", "int64", "float32"]
 class ArraySchema(BaseModel):
     """One array."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     dtype: DType
     axes: tuple[str, ...]

@@ -31,7 +31,7 @@ class TsaiCamera(BaseModel):
     x_u = x_d (1 + K r_d² + K2 r_d⁴), r_d in mm from the principal point.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     raw_name: Annotated[str, Field(pattern=r"^\d{2}_[ABC]$", description="The rig's camera name, NN_A, NN_B or NN_C.")]
     rotation: Annotated[Matrix3, Field(description="R, world → camera, rows.")]
@@ -51,7 +51,7 @@ class TsaiCamera(BaseModel):
 class Distortion(BaseModel):
     """OpenCV's (k1, k2, p1, p2, k3), on normalised coordinates."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     k1: float = 0.0
     k2: float = 0.0
@@ -67,7 +67,7 @@ class Distortion(BaseModel):
 class Camera(BaseModel):
     """One calibrated camera, in the orientation its images are stored in."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     camera_id: CameraId
     calibration_id: CalibrationId

@@ -14,7 +14,7 @@ HeightBand = Literal["145-170", "171-180", "181-190", "191-200"]
 SkinTone = Literal["light", "medium", "tan", "dark"]
 Sex = Literal["female", "male"]
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
+_FROZEN = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Consent(StrEnum):

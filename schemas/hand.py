@@ -22,7 +22,7 @@ JOINT_NAMES: tuple[str, ...] = (
 class HandConvention(BaseModel):
     """How pose and shape numbers of a table are to be read; travels with every table of hands."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     side: Annotated[Literal["right", "left"], Field(description="Which hand.")] = "right"
     flat_hand_mean: Annotated[bool, Field(description="False: hand_pose is an offset from the model's mean pose.")] = (
@@ -38,7 +38,7 @@ class HandConvention(BaseModel):
 class HandRow(BaseModel):
     """The fitted hand of one capture, with how well it fits."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     subject_id: SubjectId
     frame: Annotated[int, ONE, Field(ge=1, description="Position in the subject's sequence, from 1.")]

@@ -15,7 +15,7 @@ Origin = Literal["real", "synthetic"]
 class PublisherTexts(BaseModel):
     """Texts for a version's card, datasheet, catalogue entry and report."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     title: Annotated[Text, Field(description="Name of the data set.")] = "PALM"
     authors: Annotated[tuple[Text, ...], Field(description="Who made the data: people or institutions.")] = ()

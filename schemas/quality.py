@@ -11,7 +11,7 @@ from schemas.ids import SubjectId
 class QualityRow(BaseModel):
     """The quality of one capture: a score from 0 to 1, its parts, and whether every part is within its limit."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     subject_id: SubjectId
     frame: Annotated[int, ONE, Field(ge=1, description="Position in the subject's sequence, from 1.")]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Phase(BaseModel):
     """One leg of the optimisation: how often, with which weights, how forgiving."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     iterations: Annotated[int, Field(gt=0, description="Levenberg–Marquardt steps.")]
     gate_mm: Annotated[float, Field(gt=0, description="Geman–McClure scale of surface distances, mm.")] = 10.0
@@ -29,7 +29,7 @@ class Phase(BaseModel):
 class RegistrationSettings(BaseModel):
     """How hands are fitted."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     scan_samples: Annotated[int, Field(gt=0, description="Scan points compared with the model, per frame.")] = 2000
     keypoint_floor_mm: Annotated[

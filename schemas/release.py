@@ -17,7 +17,7 @@ from schemas.ids import CalibrationId, CameraId, Sha256, Slug, SubjectId, Versio
 
 SCHEMA_VERSION = "1.2.0"
 SplitName = Literal["train", "val", "test"]
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
+_FROZEN = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class FileRow(BaseModel):

@@ -17,7 +17,7 @@ from schemas.publisher import PublisherTexts
 from schemas.registration import RegistrationSettings
 from schemas.tier import FULL, Tier, in_order
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
+_FROZEN = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class IngestSettings(BaseModel):

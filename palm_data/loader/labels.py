@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from palm_data.loader.tables import Tables
 from schemas.annotation import Keypoint3DRow
@@ -152,6 +151,8 @@ class CaptureLabels:
             StoreError: if the version has no labels.
             IntegrityError: if the table is damaged.
         """
+        import pyarrow.compute as pc
+
         points, confidence = np.full((len(JOINT_NAMES), 2), np.nan), np.zeros(len(JOINT_NAMES))
         rows = self._detections.filter(pc.field("camera_id") == camera_id)
         joints = rows["joint"].to_numpy()
@@ -164,6 +165,8 @@ class CaptureLabels:
         return self._rows("keypoints_2d")
 
     def _rows(self, name: str) -> pa.Table:
+        import pyarrow.compute as pc
+
         return self._tables.subject_rows(name, self._subject_id).filter(pc.field("frame") == self._frame)
 
     def _missing(self, name: str, expected: str, found: str) -> IntegrityError:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from palm_data.camera.tier import camera_at
 from palm_data.loader.fields import FIELDS, PIXEL_FIELDS, checked_fields
@@ -40,7 +39,7 @@ def open_release(
     *,
     split: SplitName | None = None,
     subjects: Collection[SubjectId] | None = None,
-    where: Where | None = None,
+    where: "Where | None" = None,
     views: Collection[CameraId] | None = None,
     fields: Collection[str] | None = None,
     cache: Path | bool = True,
@@ -155,7 +154,7 @@ class Release(Sequence[Sample]):
     @cached_property
     def subject_ids(self) -> tuple[SubjectId, ...]:
         """The subjects whose captures are here, sorted."""
-        return tuple(sorted(pc.unique(self.captures["subject_id"]).to_pylist()))
+        return tuple(sorted(self.captures["subject_id"].unique().to_pylist()))
 
     @property
     def subjects(self) -> tuple[SubjectRow, ...]:
@@ -168,6 +167,8 @@ class Release(Sequence[Sample]):
         Raises:
             StoreError: if it is not among the captures here; says which frames are.
         """
+        import pyarrow.compute as pc
+
         theirs = self.captures.filter(pc.field("subject_id") == subject_id)
         rows = theirs.filter(pc.field("frame") == frame)
         if not rows.num_rows:
@@ -189,7 +190,7 @@ class Release(Sequence[Sample]):
         *,
         split: SplitName | None = None,
         subjects: Collection[SubjectId] | None = None,
-        where: Where | None = None,
+        where: "Where | None" = None,
         views: Collection[CameraId] | None = None,
     ) -> "Release":
         """Those of the captures that satisfy everything given, as `open_release` describes it.

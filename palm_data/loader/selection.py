@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow.compute as pc
 
 from schemas.errors import StoreError
 from schemas.ids import CameraId, Sha256, SubjectId
@@ -90,6 +89,8 @@ def camera_positions(release: "Release", cameras: Collection[CameraId] | None) -
     """
     if cameras is not None:
         checked_cameras(release, cameras)
+    import pyarrow.compute as pc
+
     images = release.tables["images"].filter(pc.field("subject_id").isin(release.subject_ids))
     rows = sorted(set(zip(images["view_index"].to_pylist(), images["camera_id"].to_pylist(), strict=True)))
     chosen = [view for view, camera_id in rows if cameras is None or camera_id in cameras]
@@ -104,7 +105,7 @@ def checked_cameras(release: "Release", cameras: Collection[CameraId]) -> tuple[
     Raises:
         StoreError: if it has not; names those it has.
     """
-    known = sorted(pc.unique(release.tables["images"]["camera_id"]).to_pylist())
+    known = sorted(release.tables["images"]["camera_id"].unique().to_pylist())
     if isinstance(cameras, str) or not cameras or set(cameras) - set(known):
         raise StoreError(f"cameras: expected some of {', '.join(known)}, found {cameras!r}.")
     return tuple(sorted(set(cameras)))

@@ -7,15 +7,13 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping
 from functools import cached_property
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from palm_data.loader.location import labelled_beside
-from palm_data.loader.where import parse_where
 from palm_data.store.files import Files
 from palm_data.store.label_tables import CONVENTION_FILE, LABEL_MODELS
 from palm_data.store.manifest import FILES_FILE, read_manifest
@@ -40,8 +38,11 @@ from schemas.release import (
 )
 from schemas.tier import Tier, in_order
 
+if TYPE_CHECKING:
+    import pyarrow.compute as pc
+
 Row = TypeVar("Row", bound=BaseModel)
-Where: TypeAlias = str | Mapping[str, object] | pc.Expression
+Where: TypeAlias = "str | Mapping[str, object] | pc.Expression"
 
 MODELS: Mapping[str, type[BaseModel]] = {
     "subjects": SubjectRow,
@@ -124,7 +125,7 @@ class Tables:
     @cached_property
     def tiers(self) -> tuple[Tier, ...]:
         """The resolutions of images and maps, the largest first."""
-        return in_order(name for name in pc.unique(self._files["tier"]).to_pylist() if name is not None)
+        return in_order(name for name in self._files["tier"].unique().to_pylist() if name is not None)
 
     @cached_property
     def hand_convention(self) -> HandConvention:
@@ -190,6 +191,8 @@ class Tables:
             if unlabelled:
                 raise self.no_labels(f"where: {unlabelled[0]}")
         if isinstance(where, str):
+            from palm_data.loader.where import parse_where
+
             condition = parse_where(where, self.wide.column_names)
         else:
             condition = self._condition(where) if isinstance(where, Mapping) else where
@@ -253,6 +256,8 @@ class Tables:
 
     def shard_files(self, subject_id: SubjectId) -> dict[str, tuple[int, Sha256]]:
         """Size and digest of each file of a subject's group, by its path in the group."""
+        import pyarrow.compute as pc
+
         prefix = f"shards/{subject_id}.zarr/"
         rows = self._files.filter(pc.starts_with(self._files["path"], prefix))
         return {row["path"].removeprefix(prefix): (row["bytes"], row["sha256"]) for row in rows.to_pylist()}
@@ -265,7 +270,9 @@ class Tables:
         together = len(found) and found[-1] - found[0] + 1 == len(found)
         return theirs.slice(int(found[0]), len(found)) if together else theirs.take(pa.array(found, pa.int64()))
 
-    def _condition(self, where: Mapping[str, object]) -> pc.Expression:
+    def _condition(self, where: Mapping[str, object]) -> "pc.Expression":
+        import pyarrow.compute as pc
+
         condition = pc.scalar(True)
         for column, value in where.items():
             if column in _QUALITY_COLUMNS and not self.labelled:
@@ -281,6 +288,8 @@ class Tables:
 
     @property
     def _documents(self) -> dict[str, Sha256]:
+        import pyarrow.compute as pc
+
         rows = self._files.filter(pc.field("modality") == "document").to_pylist()
         return {row["path"]: row["sha256"] for row in rows}
 
@@ -310,6 +319,8 @@ class Tables:
 
 def _runs(subject_ids: pa.ChunkedArray, source: str) -> dict[SubjectId, tuple[int, int]]:
     """Where each subject's rows start and stop."""
+    import pyarrow.compute as pc
+
     if not len(subject_ids):
         return {}
     encoded = pc.run_end_encode(subject_ids.combine_chunks())

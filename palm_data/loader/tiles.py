@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import google_crc32c
 import numpy as np
-from numcodecs import blosc
 
 from palm_data.store.files import Files
 from palm_data.store.layout import CHECKSUM_BYTES, ArrayLayout
@@ -166,6 +165,8 @@ class TileReader:
 
     def _decoded(self, path: str, tile: Tile, content: np.ndarray, scratch: np.ndarray) -> np.ndarray:
         """A tile's values: the scratch, or, of a tile of one value, what is kept of it."""
+        from numcodecs import blosc  # it loads every codec there is: not before something is read
+
         payload = _checked(content)
         if payload is None:
             raise self._damage(path, f"tile {tile.number} as its checksum says", "another")

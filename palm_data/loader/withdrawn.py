@@ -5,7 +5,6 @@ from collections.abc import Collection
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from palm_data.loader.tables import Tables
 from palm_data.store.files import Files
@@ -30,12 +29,14 @@ def not_withdrawn(tables: Tables, named: Collection[SubjectId]) -> np.ndarray:
         ConsentError: if one of those withdrew.
         IntegrityError: if the version's status is damaged: nobody's consent is known then.
     """
+    import pyarrow.compute as pc
+
     subject_ids, status = tables["captures"]["subject_id"], status_of(tables.files, tables.manifest.version)
     if status is None:
         text = f"{tables.files.name}: the status beside this version cannot be read: nobody can say here who withdrew."
         warnings.warn(text, WithdrawnWarning, stacklevel=3)
         return np.arange(len(subject_ids))
-    gone = status.withdrawn_ids & set(pc.unique(subject_ids).to_pylist())
+    gone = status.withdrawn_ids & set(subject_ids.unique().to_pylist())
     if not gone:
         return np.arange(len(subject_ids))
     text = f"{tables.files.name}: {status_text(status)}"

@@ -18,7 +18,7 @@ from schemas.release import FileRow
 
 Level = Literal["major", "minor", "patch"]
 LEVELS: tuple[Level, ...] = ("patch", "minor", "major")
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
+_FROZEN = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 _CONVENTION = "tables/hand_convention.json"
 _TERMS = "LICENSE"
 

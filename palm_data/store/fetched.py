@@ -17,7 +17,7 @@ from schemas.release import FileRow
 from schemas.withdrawal import VersionStatus
 
 FETCHED_FILE = "fetched.json"
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
+_FROZEN = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Selection(BaseModel):

@@ -24,7 +24,7 @@ from schemas.errors import IntegrityError
 class Leftover(BaseModel):
     """A file or folder that nothing refers to."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     path: str
     kind: Literal["publisher", "abandoned version", "stage output", "work in progress", "temporary file"]

@@ -23,7 +23,7 @@ from schemas.ids import SubjectId, VersionId
 from schemas.release import SCHEMA_VERSION, SplitRow
 from schemas.settings import Settings
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
+_FROZEN = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 CONSENT_WITHDRAWN = "consent: expected granted, found withdrawn"
 
 

@@ -18,7 +18,7 @@ _PACKING = {"captures": ("array_index",), "subjects": ("captures",), "images": (
 class ColumnChange(BaseModel):
     """A column that was added, removed, or is of another type; null: there was or is none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     table: str
     column: str

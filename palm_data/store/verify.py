@@ -28,7 +28,7 @@ _AT_ONCE = 8
 class FileProblem(BaseModel):
     """A file that is not what was published."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     path: Annotated[str, Field(description="Relative to the version's folder, forward slashes.")]
     expected: str
@@ -41,7 +41,7 @@ class FileProblem(BaseModel):
 class VerifyReport(BaseModel):
     """What a verification looked at, and what it found wrong."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     version: VersionId | None
     deep: Annotated[bool, Field(description="True: every byte was read; False: presence and sizes only.")]

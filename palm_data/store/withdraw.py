@@ -38,7 +38,7 @@ _ERASURES = "erasures"
 class Withdrawal(BaseModel):
     """What became of a withdrawal."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     subject_id: SubjectId
     known: Annotated[bool, Field(description="Whether anything of them was found, here or in a version.")]

@@ -36,7 +36,7 @@ _RECORD = "record.json"
 class OutputFile(BaseModel):
     """One file of a stage's output."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     path: Annotated[str, Field(description="Relative to the output's folder, forward slashes.")]
     bytes: Annotated[int, Field(ge=0, description="Size, bytes.")]
@@ -46,7 +46,7 @@ class OutputFile(BaseModel):
 class StageRecord(BaseModel):
     """What a stage made for a key, from what."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     stage: str
     key: str
@@ -81,7 +81,7 @@ def _digest(value: object) -> str:
 class StageReport(BaseModel):
     """What a person or an orchestrator wants to know of a stage's run for a key."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     stage: str
     key: str

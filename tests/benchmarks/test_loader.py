@@ -6,6 +6,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from tests.benchmarks.duel import Result, write_results
+from tests.benchmarks.imports import import_duel
 from tests.benchmarks.loader_duels import LoaderDuels, Measures, one_thread
 from tests.benchmarks.session import FOLDER, full_size_release
 
@@ -46,3 +47,10 @@ def test_duel(benchmark: BenchmarkFixture, duels: LoaderDuels, name: str) -> Non
 def test_sizes(benchmark: BenchmarkFixture, duels: LoaderDuels) -> None:
     sizes = benchmark.pedantic(duels.sizes, rounds=1, iterations=1)
     write_results([], sizes)
+
+
+@pytest.mark.benchmark(group="loader, its import")
+def test_import(benchmark: BenchmarkFixture) -> None:
+    result: Result = benchmark.pedantic(import_duel, rounds=1, iterations=1)
+    benchmark.extra_info.update(result.entry())
+    write_results([result.entry()], [])

@@ -113,14 +113,13 @@ def test_what_is_not_there_is_told(seen_release: Release, bare_release: Release)
 
 def test_a_release_is_opened_and_read_without_torch_until_torch_is_asked_for(seen: Tiny) -> None:
     script = (
-        "import time; start = time.perf_counter(); import palm_data, palm_data.loader; "
-        "took = time.perf_counter() - start; import sys; "
+        "import sys; import palm_data; "
         f"release = palm_data.open_release({str(seen.settings.releases)!r}); "
         "release[0].views[0].window(1, 1, 4, 4).rgb; before = 'torch' in sys.modules; "
         "factory = ('dagster', 'cv2', 'open3d', 'numba', 'jaxtyping', 'scipy', 'smplx', 'mitsuba', 'matplotlib'); "
         "sys.modules.update(dict.fromkeys(factory)); "
-        "release.patches(4)[0], release.rays(3)[0], release.torch()[0]; print(took < 0.5, before, 'torch' in sys.modules)"
+        "release.patches(4)[0], release.rays(3)[0], release.torch()[0]; print(before, 'torch' in sys.modules)"
     )
     command = [sys.executable, "-W", "error", "-c", script]
     found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert found.split() == ["True", "False", "True"]
+    assert found.split() == ["False", "True"]
