@@ -36,7 +36,7 @@ from schemas.settings import Settings
 from schemas.tier import FULL
 
 STAGE = "official_import"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 MET_FILE = "met.json"
 _ENCODINGS: dict[str, tuple[type[np.generic], int]] = {
     "rgb": (np.uint8, 5),

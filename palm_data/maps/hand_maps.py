@@ -43,7 +43,7 @@ from schemas.settings import Settings
 from schemas.tier import FULL, Tier
 
 STAGE = "hand_maps"
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 MAPS = "maps.zarr"
 _SCAN_MAPS = "scan_maps"
 _SCAN_MASK = "mask"

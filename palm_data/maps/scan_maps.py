@@ -47,7 +47,7 @@ from schemas.settings import Settings
 from schemas.tier import FULL, Tier
 
 STAGE = "scan_maps"
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 MAPS = "maps.zarr"
 _TILE_PX = 256
 

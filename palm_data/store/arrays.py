@@ -26,7 +26,9 @@ from schemas.arrays import TIERED
 from schemas.errors import IntegrityError, StoreError
 from schemas.tier import Tier, tier_length
 
-_IMAGE_AXES = ("frame", "view", "y", "x", "channel")
+_IMAGE_AXES = ("capture", "view", "y", "x", "channel")
+_PHOTOGRAPHS = ("rgb", "mono", "scan")
+"""Groups of images with noise in their lowest bits; other images of one byte are masks."""
 _MAX_ROW_CHUNK_BYTES = 1 << 20
 _MAX_ROW_SHARD_CHUNKS = 64
 
@@ -178,7 +180,7 @@ def _create(
     for parent in _parents(name):
         group.require_group(parent)
     compress: tuple[BytesBytesCodec, ...] = (
-        BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=dtype.itemsize, blocksize=0),
+        _blosc(name, dtype, layout),
         Crc32cCodec(),
     )
     sharding = ShardingCodec(
@@ -200,6 +202,20 @@ def _create(
         attributes=dict(attributes or {}),
         config={"write_empty_chunks": True},
     )
+
+
+def _blosc(name: str, dtype: np.dtype, layout: _Layout) -> BloscCodec:
+    """How tiles are compressed: what decodes fastest at about the least size, tried on rendered hands.
+
+    Smooth maps of two bytes decode four times as fast as with zstd and bit shuffle, at 1.04 times the size; masks three times
+    as fast, at a few bytes more.
+    """
+    image = layout.axes[: len(_IMAGE_AXES) - 1] == _IMAGE_AXES[:-1]
+    if image and dtype.itemsize == 2:
+        return BloscCodec(cname="lz4hc", clevel=9, shuffle="shuffle", typesize=2, blocksize=0)
+    if image and dtype.itemsize == 1 and name.split("/", maxsplit=1)[0] not in _PHOTOGRAPHS:
+        return BloscCodec(cname="zstd", clevel=5, shuffle="noshuffle", typesize=1, blocksize=0)
+    return BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=dtype.itemsize, blocksize=0)
 
 
 def _parents(name: str) -> list[str]:
