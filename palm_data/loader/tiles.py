@@ -12,7 +12,7 @@ from typing import NamedTuple
 import google_crc32c
 import numpy as np
 
-from palm_data.store.files import Files
+from palm_data.store.files import Files, Keeping
 from palm_data.store.layout import CHECKSUM_BYTES, ArrayLayout
 from schemas.errors import IntegrityError
 
@@ -196,6 +196,8 @@ class TileReader:
             raise self._damage(path, f"{size} bytes", error.strerror or "nothing") from error
 
     def _damage(self, path: str, expected: str, found: str) -> IntegrityError:
+        if isinstance(self._files, Keeping):
+            self._files.forget(path)
         return IntegrityError(f"{self._files.name}/{path}: expected {expected}, found {found}. {DAMAGED}")
 
 

@@ -171,6 +171,13 @@ class CachedFiles:
         known = self._known(path)
         return self.files.size(path) if known is None else known[0]
 
+    def forget(self, path: str) -> None:
+        """Keep nothing of a file: a block that came damaged from its source would otherwise outlive a mended source."""
+        if (known := self._known(path)) is not None:
+            size, digest = known
+            for name in (digest, *(f"{digest}.{number}" for number in range(-(-size // BLOCK)))):
+                self.cache.drop(name)
+
     def paths(self) -> Iterator[str]:
         """Every file."""
         return self.files.paths()

@@ -7,7 +7,7 @@ that there is one way to do so for all places.
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Files(Protocol):
@@ -58,6 +58,14 @@ class Files(Protocol):
             io.UnsupportedOperation: as `paths`.
             StoreError: as `read`.
         """
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """Files of which parts are kept nearer than they lie."""
+
+    def forget(self, path: str) -> None:
+        """Read this file from its source again: what came of it was not what was released."""
 
 
 class LocalFiles:

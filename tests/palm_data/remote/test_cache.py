@@ -91,9 +91,9 @@ def test_what_is_damaged_in_the_cache_is_read_again_and_never_returned(
         look()
 
 
-def test_damage_at_the_source_is_raised_and_whole_files_of_it_are_not_kept(published: str, tmp_path: Path) -> None:
+def test_damage_at_the_source_is_raised_and_not_kept(tiny: Tiny, published: str, tmp_path: Path) -> None:
     place, table = place_at(published), "0.2.0/tables/captures.parquet"
-    whole = place.files().read(table)
+    whole, pixels = place.files().read(table), place.files().read(f"0.2.0/{RGB}")
     for path in (table, f"0.2.0/{RGB}"):
         content = place.files().read(path)
         place.delete(path)
@@ -105,6 +105,9 @@ def test_damage_at_the_source_is_raised_and_whole_files_of_it_are_not_kept(publi
     release = palm_data.open_release(published, cache=tmp_path)
     with pytest.raises(IntegrityError, match=RGB):
         _ = release[0].rgb
+    place.delete(f"0.2.0/{RGB}")
+    place.put_new(f"0.2.0/{RGB}", pixels)
+    assert (release[0].rgb == tiny.arrays["0001"]["rgb"][0]).all()  # nothing damaged was kept either
 
 
 def test_parts_are_those_of_the_file_whatever_blocks_they_lie_in(url: str, tiny: Tiny, tmp_path: Path) -> None:
