@@ -15,7 +15,7 @@ from palm_data.hand.model import load_hand_model
 from palm_data.interop.imported_files import CONSENT, REPORT_FILE, import_settings, json_bytes, sealed
 from palm_data.interop.interhand_source import Source, Split, Wanted, read_interhand
 from palm_data.interop.interhand_subject import MET_FILE, STAGE, import_subject, recorded_settings
-from palm_data.store.contents import Entry, ReleaseContents, array_entries, document, terms
+from palm_data.store.contents import Entry, ReleaseContents, array_entries, document, left_out_bytes, terms
 from palm_data.store.label_tables import CONVENTION_FILE, convention_bytes, with_convention
 from palm_data.store.plan import LeftOut, ReleasePlan
 from palm_data.store.release import publish_contents
@@ -166,12 +166,12 @@ def _gather(plan: ReleasePlan, imported: _Imported, workspace: Workspace, settin
 def _documents(
     plan: ReleasePlan, imported: _Imported, counts: Mapping[str, int], settings: Settings
 ) -> Sequence[Entry]:
-    left_out = {"subjects": [one.model_dump(mode="json") for one in plan.left_out], "quarantined": []}
+    left_out = [one.model_dump(mode="json") for one in plan.left_out]
     report = {"format": "interhand", "split": imported.split, "consent": CONSENT, "met": list(imported.met)}
     texts = {
         "README.md": _readme(plan, imported, counts).encode(),
         "LICENSE": _LICENSE.encode() if settings.release.terms is None else terms(settings),
-        "report/left_out.json": json_bytes(left_out),
+        "report/left_out.json": left_out_bytes(left_out, [], withdrawn=0),
         REPORT_FILE: json_bytes(report),
     }
     return [document(path, content, "document") for path, content in texts.items()]

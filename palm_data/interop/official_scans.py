@@ -4,6 +4,7 @@ A scan is an .obj or .ply; its capture is the last number in its name, or in its
 it is as large as a hand and lies inside the images. A subject's scans are imported if every capture has one.
 """
 
+import errno
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -147,8 +148,20 @@ def _unpacked(place: Path, scratch: Path) -> Iterator[Path]:
     files = ZipFiles(place)
     with TemporaryDirectory(prefix=".scans.", dir=scratch) as name:
         for path in files.paths():
+            content = files.read(path)
             target = Path(name) / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as stream:
-                stream.write(files.read(path))
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("xb") as stream:
+                    stream.write(content)
+            except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+                raise BadInputError(
+                    place, field=path, expected="files that may lie in one folder", found=error.strerror or "others"
+                ) from error
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                raise BadInputError(
+                    place, field=path[:80], expected="a name that a disk can hold", found=f"{len(path)} characters"
+                ) from error
         yield Path(name)

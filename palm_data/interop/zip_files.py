@@ -5,7 +5,6 @@ or sizes beyond bounds refuse the whole archive.
 """
 
 import errno
-import lzma
 import stat
 import zipfile
 import zlib
@@ -17,10 +16,13 @@ from schemas.errors import BadInputError, StoreError
 MAX_MEMBERS = 50_000
 MAX_MEMBER_BYTES = 512 << 20
 MAX_TOTAL_BYTES = 64 << 30
-_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
+_OTHERS = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""What unpacks in memory of a known size: an LZMA header may ask for a window of 4 GiB."""
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
 """What `zipfile` raises for a damaged, encrypted (`RuntimeError`) or unknown (`NotImplementedError`, one of these) file."""
 _NOT_THE_DISK = (None, errno.EINVAL, errno.ENOENT, errno.EISDIR)
-"""What an `OSError` says that comes of the archive itself: damage in bz2, a place before its start, no such file."""
+"""What an `OSError` says that comes of the archive itself: a place before its start, no such file."""
 
 
 class ZipFiles:
@@ -109,6 +111,9 @@ class ZipFiles:
             raise self._bad(name, "a plain file", "a link or device")
         if name in self._sizes:
             raise self._bad(name, "one file of this name", "two")
+        if member.compress_type not in _METHODS:
+            found = _OTHERS.get(member.compress_type, f"method {member.compress_type}")
+            raise self._bad(name, "a file stored or deflated", found)
         if member.file_size > MAX_MEMBER_BYTES:
             raise self._bad(name, f"at most {MAX_MEMBER_BYTES} bytes", member.file_size)
         self._sizes[name] = member.file_size

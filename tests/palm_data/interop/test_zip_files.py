@@ -20,20 +20,22 @@ def archive(path: Path, method: int) -> ZipFiles:
     return ZipFiles(path)
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_may_ask_for_any_amount_of_memory_is_refused(method: int, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match=r"a\.bin: expected a file stored or deflated, found (bzip2|lzma)"):
+        archive(tmp_path / "a.zip", method)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_damage_is_an_error_of_ours_however_a_file_was_compressed(method: int, tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     files = archive(path, method)
     assert files.read("a.bin") == CONTENT
     whole = path.read_bytes()
-    refused = 0
-    for at in range(35, 75, 2):  # the first bytes of the member: headers, properties, codes
+    for at in range(35, 75, 2):  # the first bytes of the member
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
-        try:
-            assert files.read("a.bin") == CONTENT  # a version, and a window larger than needed, harm nothing in LZMA
-        except BadInputError:
-            refused += 1
-    assert refused >= 17
+        with pytest.raises(BadInputError):
+            files.read("a.bin")
 
 
 def test_a_failing_disk_is_not_held_against_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
