@@ -1,6 +1,5 @@
 """Making a small release from a release."""
 
-import json
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from palm_data.mini.choice import Chosen, choose
 from palm_data.mini.shard import TIER, write_subset
 from palm_data.report.papers.facts import read_tables
 from palm_data.store.atomic import file_sha256
-from palm_data.store.contents import Entry, ReleaseContents, document, paper_entries
+from palm_data.store.contents import Entry, ReleaseContents, document, file_kind, left_out_bytes, paper_entries
 from palm_data.store.label_contents import Scalar
 from palm_data.store.label_tables import CONVENTION_FILE, LABEL_MODELS, convention_bytes
 from palm_data.store.plan import ReleasePlan
@@ -94,7 +93,7 @@ def _contents(
     entries = [
         *(document(f"tables/{name}.parquet", content, "table") for name, content in encoded.items()),
         document("LICENSE", release.document("LICENSE"), "document"),
-        document("report/left_out.json", _NOBODY, "document"),
+        document("report/left_out.json", left_out_bytes([], [], withdrawn=0), "document"),
         *_shards(release, chosen, folder),
     ]
     if release.labelled:
@@ -108,9 +107,6 @@ def _contents(
     kept: dict[str, Scalar] = {"shard.tiers": TIER, "shard.mono": False}
     recorded = {**release.manifest.settings, **kept, **made_from}
     return ReleaseContents(entries=tuple(entries), splits=splits, counts=counts, settings=recorded), plan
-
-
-_NOBODY = (json.dumps({"quarantined": [], "subjects": []}, indent=1) + "\n").encode()
 
 
 def _splits(release: "Release", chosen: Chosen) -> tuple[SplitRow, ...]:
@@ -150,7 +146,7 @@ def _shards(release: "Release", chosen: Chosen, folder: Path) -> Iterator[Entry]
         write_subset(group, release, subject_id, frames)
         for path in sorted(one for one in group.rglob("*") if one.is_file()):
             inner = path.relative_to(group).as_posix()
-            modality, tier = _kind(inner)
+            modality, tier = file_kind(inner)
             yield Entry(
                 row=FileRow(
                     path=f"shards/{subject_id}.zarr/{inner}", bytes=path.stat().st_size, subject_id=subject_id,
@@ -158,14 +154,6 @@ def _shards(release: "Release", chosen: Chosen, folder: Path) -> Iterator[Entry]
                 ),
                 source=path,
             )  # fmt: skip
-
-
-def _kind(inner: str) -> tuple[str, str | None]:
-    """Modality and tier of a file of a group, as every release has them."""
-    first, *rest = inner.split("/")
-    if first == "scan" and rest:
-        return first, None
-    return (first, rest[0]) if len(rest) > 1 else ("metadata", None)
 
 
 def _with_origin(readme: Entry, release: "Release", chosen: Chosen) -> Entry:

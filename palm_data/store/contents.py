@@ -203,7 +203,7 @@ def array_entries(group: str, record: StageRecord, folder: Path) -> Iterable[Ent
     for item in record.outputs:
         if item.path.startswith(prefix):
             inner = item.path.removeprefix(prefix)
-            modality, tier = _kind(inner)
+            modality, tier = file_kind(inner)
             row = FileRow(
                 path=f"shards/{subject_id}.zarr/{inner}", bytes=item.bytes, sha256=item.sha256,
                 subject_id=subject_id, modality=modality, tier=tier,
@@ -211,7 +211,7 @@ def array_entries(group: str, record: StageRecord, folder: Path) -> Iterable[Ent
             yield Entry(row=row, source=folder / item.path)
 
 
-def _kind(path: str) -> tuple[str, str | None]:
+def file_kind(path: str) -> tuple[str, str | None]:
     """Modality and tier of a file of a subject's group."""
     first, *rest = path.split("/")
     if first in _IMAGE_MODALITIES and len(rest) > 1:
