@@ -36,12 +36,21 @@ def changelog(facts: ReleaseFacts) -> str:
     Raises:
         IntegrityError: if the parent's manifest or files table is damaged.
     """
-    changes = changes_since_parent(facts)
+    lines = change_lines(facts)
     title = f"# Changes in {facts.title} release {facts.version}\n\n"
-    if changes is None:
+    if not lines:
         return title + "The first version: it has no parent.\n"
-    lines = list(_lines(facts, changes)) or ["- Nothing but the texts."]
-    return f"{title}Since {facts.plan.parent}, its parent:\n\n" + "\n".join(lines) + "\n"
+    return f"{title}Since {facts.plan.parent}, its parent:\n\n" + "".join(f"- {line}\n" for line in lines)
+
+
+def change_lines(facts: ReleaseFacts) -> tuple[str, ...]:
+    """What changed, a sentence or two each, names of arrays in backticks; none without a parent.
+
+    Raises:
+        IntegrityError: if the parent's manifest or files table is damaged.
+    """
+    changes = changes_since_parent(facts)
+    return () if changes is None else tuple(_lines(facts, changes)) or ("Nothing but the texts.",)
 
 
 def changes_since_parent(facts: ReleaseFacts) -> FileChanges | None:
@@ -81,26 +90,26 @@ def compare(before: Iterable[FileRow], now: Iterable[FileRow]) -> FileChanges:
 
 def _lines(facts: ReleaseFacts, changes: FileChanges) -> Iterator[str]:
     if changes.subjects_added:
-        yield f"- Added {plural(len(changes.subjects_added), 'subject')}: {_listed(changes.subjects_added)}."
+        yield f"Added {plural(len(changes.subjects_added), 'subject')}: {_listed(changes.subjects_added)}."
     removed = tuple(one for one in changes.subjects_removed if one not in facts.plan.withdrawn)
     if removed:
-        yield f"- Removed {plural(len(removed), 'subject')}: {_listed(removed)}."
+        yield f"Removed {plural(len(removed), 'subject')}: {_listed(removed)}."
     if facts.plan.withdrawn:  # they are named beside the versions that show them, and nowhere in this one's texts
         yield (
-            f"- Withdrawn by themselves: {plural(len(facts.plan.withdrawn), 'subject')}. Delete your copies of their data from "
+            f"Withdrawn by themselves: {plural(len(facts.plan.withdrawn), 'subject')}. Delete your copies of their data from "
             "earlier versions, and tell whoever you gave them to: opening an earlier version says who they are."
         )
     moved = [f"{one} ({before} → {now})" for one, (before, now) in changes.captures.items()]
     if moved:
-        yield f"- Number of captures changed: {_listed(moved)}."
+        yield f"Number of captures changed: {_listed(moved)}."
     if changes.tables_added:
-        yield f"- New tables: {', '.join(changes.tables_added)}."
+        yield f"New tables: {', '.join(changes.tables_added)}."
     if changes.tables_removed:
-        yield f"- Tables no longer there: {', '.join(changes.tables_removed)}."
+        yield f"Tables no longer there: {', '.join(changes.tables_removed)}."
     for modality, counts in changes.changed.items():
         found = [f"{n} {verb}" for n, verb in zip(counts, ("added", "removed", "replaced"), strict=True) if n]
-        yield f"- Files of `{modality}`, subjects of both versions: {', '.join(found)}."
-    yield f"- {size_text(changes.bytes_new)} are new; {size_text(changes.bytes_shared)} are those of the parent, byte for byte."
+        yield f"Files of `{modality}`, subjects of both versions: {', '.join(found)}."
+    yield f"{size_text(changes.bytes_new)} are new; {size_text(changes.bytes_shared)} are those of the parent, byte for byte."
 
 
 def _captures(rows: Iterable[FileRow]) -> dict[SubjectId, int]:

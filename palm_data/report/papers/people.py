@@ -1,6 +1,6 @@
 """The page's sections on people: who they are by bands, which split they are in, and how that compares."""
 
-from palm_data.report.papers.changelog import changelog
+from palm_data.report.papers.changelog import change_lines
 from palm_data.report.papers.charts import Bar, bar_chart, table
 from palm_data.report.papers.facts import (
     BAND_TITLES,
@@ -90,7 +90,7 @@ def end_section(facts: ReleaseFacts) -> list[Child]:
             "released subjects are not in this version. The reasons are in ", tag("a", "left_out.json", href="left_out.json"), "."),
         table(["First reason", "Subjects"], reasons) if reasons else None,
     ]  # fmt: skip
-    changes = [line.removeprefix("- ") for line in changelog(facts).splitlines() if line.startswith("- ")]
+    changes = [_with_code(line) for line in change_lines(facts)]
     said = {
         "Authors": ", ".join(publisher.authors) or NOT_STATED,
         "Contact": stated(publisher.contact),
@@ -113,6 +113,11 @@ def end_section(facts: ReleaseFacts) -> list[Child]:
             ("README.md", "how to read the data"), ("DATASHEET.md", "how and why it was made"), ("LICENSE", "the terms"),
             ("CHANGELOG.md", "what changed"), ("croissant.json", "the tables, for machines"))]),
     ]  # fmt: skip
+
+
+def _with_code(line: str) -> list[Child]:
+    """A line of Markdown whose only marks are backticks."""
+    return [tag("code", part) if place % 2 else part for place, part in enumerate(line.split("`"))]
 
 
 def _cell(count: int, whole: int) -> str:
