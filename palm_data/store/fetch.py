@@ -297,13 +297,16 @@ def _alone(fetching: Path, version: str) -> Iterator[Path]:
     """
     parts = fetching / version
     parts.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(fetching / f"{version}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    lock = fetching / f"{version}.lock"
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not lock.exists() or not os.path.samestat(os.fstat(descriptor), lock.stat()):
+            raise BlockingIOError  # it was unlinked by its holder after we had opened it: another may be in its place
         parts.mkdir(exist_ok=True)
         yield parts
         shutil.rmtree(parts)
-        (fetching / f"{version}.lock").unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
         with suppress(OSError):  # somebody fetches another version
             fetching.rmdir()
     except BlockingIOError:
