@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,28 @@ def fresh_url() -> str:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Server]:
-    """A server that ends with the block."""
+    """A server that ends with the block.
+
+    Raises:
+        StoreError: if none answers after three tries: a free port may be taken by somebody else before it is ours.
+    """
+    with ExitStack() as stack:
+        yield _started(folder, stack, tries=3)
+
+
+def _started(folder: Path, stack: ExitStack, tries: int) -> Server:
+    place = folder / f"{tries}"
+    place.mkdir()
+    try:
+        return stack.enter_context(_one(place))
+    except StoreError:
+        if tries == 1:
+            raise
+    return _started(folder, stack, tries - 1)
+
+
+@contextmanager
+def _one(folder: Path) -> Iterator[Server]:
     ports = _free_ports(8)
     (folder / "data").mkdir()
     (folder / "s3.json").write_text(json.dumps(_identities()))
@@ -100,12 +121,10 @@ def _wait(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
         try:
             urllib.request.urlopen(server.endpoint, timeout=1).close()  # noqa: S310 http, on loopback
         except urllib.error.HTTPError:
-            try:
+            with suppress(BaseError):  # whatever it says while it starts
                 put(store, "ready", b"ready")
-            except BaseError:  # whatever it says while it starts
-                time.sleep(0.1)
-            else:
-                return
+                if process.poll() is None:  # else it is another's, which took the port before
+                    return
         except OSError:
             pass
         time.sleep(0.1)

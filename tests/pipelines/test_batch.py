@@ -222,10 +222,11 @@ def _end_batch_after(settings: Settings, stage: str, sign: signal.Signals) -> in
     command = [sys.executable, "-c", program, "materialize", *places, "--select", CAPTURES.select]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     limit = time.monotonic() + 120
-    while not list((settings.workspace / "stages" / stage).glob("*/record.json")) and time.monotonic() < limit:
-        time.sleep(0.05)
-    process.send_signal(sign)
     try:
+        while not list((settings.workspace / "stages" / stage).glob("*/record.json")):
+            assert time.monotonic() < limit, f"expected an output of {stage} within two minutes"
+            time.sleep(0.05)
+        process.send_signal(sign)
         return process.wait(60)
     finally:
         process.kill()

@@ -1,5 +1,6 @@
 """The web page of a materialized workspace, in a headless browser."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.pipelines.screenshots import Browser, chromium, dagster_page, show_gr
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.xdist_group("ui"),
-    pytest.mark.skipif(chromium() is None, reason="no chromium on this machine"),
+    pytest.mark.skipif(chromium() is None and "CI" not in os.environ, reason="no chromium on this machine"),
 ]
 
 
