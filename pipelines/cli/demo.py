@@ -45,7 +45,7 @@ def demo(
     start = time.perf_counter()
     console.rule("1 of 5: simulate a capture session")
     simulate(home)
-    make = partial(materialize, raw=settings.raw, workspace=settings.workspace, releases=settings.releases_folder)
+    make = partial(materialize, raw=settings.raw, workspace=settings.workspace, releases=str(settings.releases_folder))
     console.rule("2 of 5: raw session → index → calibration → maps → shards → a release of the captures")
     make(select=_CAPTURES, release=CAPTURES_VERSION, captures_only=True)
     console.rule("3 of 5: detector → keypoints → hands → quality → a release with labels")

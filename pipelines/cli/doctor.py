@@ -44,7 +44,7 @@ def doctor(
     *,
     raw: Annotated[Path | None, typer.Option(help="Raw sessions; read only.")] = None,
     workspace: Annotated[Path | None, typer.Option(help="Where stages write.")] = None,
-    releases: Annotated[Path | None, typer.Option(help="Where releases are published.")] = None,
+    releases: Annotated[str | None, typer.Option(help="Where releases are published: a folder or a URL.")] = None,
     list_settings: Annotated[bool, typer.Option("--settings", help="List every setting instead.")] = False,
 ) -> None:
     """Check system packages, Python packages and folders, and say what is missing."""

@@ -64,7 +64,7 @@ def export(
         typer.Option(help="webdataset: mask, normal, depth, hand_mask, training_mask; all there are by default."),
     ] = None,
     shard_mb: Annotated[int, typer.Option(help="webdataset: close a shard once it holds this many MiB.")] = 1024,
-    releases: Annotated[Path | None, typer.Option(help="Where releases are published.")] = None,
+    releases: Annotated[str | None, typer.Option(help="Where releases are published: a folder or a URL.")] = None,
 ) -> None:
     """Write a release for other people's code. Asked for again, an interrupted export goes on where it was."""
     release = _opened(target, releases, subjects, split, where)
@@ -95,13 +95,13 @@ def export(
 
 
 def _opened(
-    target: str, releases: Path | None, subjects: str | None, split: Split | None, where: str | None
+    target: str, releases: str | None, subjects: str | None, split: Split | None, where: str | None
 ) -> "Release":  # fmt: skip
     from palm_data.loader.release import open_release
     from palm_data.store.manifest import is_version
 
     version = target if is_version(target) else None
-    location = load_settings(releases=releases).releases if version is not None else Path(target)
+    location = load_settings(releases=releases).releases if version is not None else target
     chosen = subjects.split(",") if subjects is not None else None
     return open_release(
         location, version, split=split.value if split is not None else None, subjects=chosen, where=where

@@ -52,7 +52,7 @@ def import_(
         Path | None, typer.Option(help="The MANO file that the hands are of, made by: palm mano import.")
     ] = None,
     workspace: Annotated[Path | None, typer.Option(help="Where work in progress is kept.")] = None,
-    releases: Annotated[Path | None, typer.Option(help="Where the version is published.")] = None,
+    releases: Annotated[str | None, typer.Option(help="Where the version is published: a folder or a URL.")] = None,
     split: Annotated[Split, typer.Option(help="interhand: which split.")] = Split.TEST,
     capture: Annotated[list[int] | None, typer.Option(help="interhand: only this capture; may be repeated.")] = None,
     sequence: Annotated[list[str] | None, typer.Option(help="interhand: only this sequence; may be repeated.")] = None,

@@ -26,7 +26,7 @@ def materialize(
     *,
     raw: Annotated[Path | None, typer.Option(help="Raw sessions; read only.")] = None,
     workspace: Annotated[Path | None, typer.Option(help="Where stages write.")] = None,
-    releases: Annotated[Path | None, typer.Option(help="Where releases are published.")] = None,
+    releases: Annotated[str | None, typer.Option(help="Where releases are published: a folder or a URL.")] = None,
     select: Annotated[str, typer.Option(help="Assets, in Dagster's selection syntax: '+scan_maps'.")] = "*",
     subjects: Annotated[str | None, typer.Option(help="Subjects, separated by commas; all by default.")] = None,
     release: Annotated[str | None, typer.Option(help="Publish this version at the end.")] = None,

@@ -28,7 +28,7 @@ def ui(
     *,
     raw: Annotated[Path | None, typer.Option(help="Raw sessions; read only.")] = None,
     workspace: Annotated[Path | None, typer.Option(help="Where stages write.")] = None,
-    releases: Annotated[Path | None, typer.Option(help="Where releases are published.")] = None,
+    releases: Annotated[str | None, typer.Option(help="Where releases are published: a folder or a URL.")] = None,
     port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 3000,
 ) -> None:
     """Start Dagster's web page and daemon on this machine (loopback only), until interrupted."""
