@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 import palm_data
 from palm_data.view.server import serve
@@ -25,6 +25,7 @@ _ARGUMENTS = (
     "--disable-component-update", "--disable-sync", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
 )  # fmt: skip
 _PATIENCE_MS = 120_000
+expect.set_options(timeout=_PATIENCE_MS)
 _SETTLE_MS = 8_000
 _PANEL = 320
 """Width of the panel, px."""
