@@ -46,7 +46,14 @@ class OpenLevels:
             (
                 slice(level.first, level.first + level.entries),
                 Grid(
-                    np.uint64(level.vertices), level.dense, mask, values.dtype.type(opening), order * features, channels
+                    vertices=np.uint64(level.vertices),
+                    dense=level.dense,
+                    stride_y=np.uint64(level.strides[1]),
+                    stride_z=np.uint64(level.strides[2]),
+                    mask=mask,
+                    opening=values.dtype.type(opening),
+                    column=order * features,
+                    channels=channels,
                 ),
             )
             for order, (level, opening) in enumerate(zip(self.levels, self.openings, strict=False))

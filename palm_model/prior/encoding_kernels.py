@@ -1,7 +1,7 @@
 """Compiled loops of the hash encoding, over the points of one level. `encoding_reference` says the same in torch.
 
 Indices are unsigned: a signed one costs a test for counting from the end. Sums are in the type of the points, which is
-the table's.
+the table's. Nothing is read from other modules: what is compiled is kept, and made anew only if this file changes.
 """
 
 from typing import NamedTuple
@@ -10,9 +10,7 @@ import numpy as np
 from numpy import ndarray
 
 from palm_data.maps.kernels import compiled
-from palm_model.prior.encoding_levels import HASH_PRIMES
 
-_Y, _Z = np.uint64(HASH_PRIMES[1]), np.uint64(HASH_PRIMES[2])
 _ONE, _TWO = np.uint64(1), np.uint64(2)
 
 
@@ -22,6 +20,9 @@ class Grid(NamedTuple):
     vertices: np.uint64
     """A side."""
     dense: bool
+    stride_y: np.uint64
+    """A step along y: entries of a dense level, else the factor of the hash."""
+    stride_z: np.uint64
     mask: np.uint64
     """The table's size less one."""
     opening: np.floating
@@ -47,22 +48,19 @@ def _axis(place, vertices, one):  # type: ignore[no-untyped-def]
 @compiled
 def _corners(x, y, z, grid):  # type: ignore[no-untyped-def]
     """Where in its level a cell's eight corners are kept; x changes fastest."""
+    x1, y0, z0, mask = x + _ONE, y * grid.stride_y, z * grid.stride_z, grid.mask
+    y1, z1 = y0 + grid.stride_y, z0 + grid.stride_z
     if grid.dense:
-        side = grid.vertices
-        first = x + side * (y + side * z)
-        above = first + side * side
         return (
-            first,
-            first + _ONE,
-            first + side,
-            first + side + _ONE,
-            above,
-            above + _ONE,
-            above + side,
-            above + side + _ONE,
+            x + y0 + z0,
+            x1 + y0 + z0,
+            x + y1 + z0,
+            x1 + y1 + z0,
+            x + y0 + z1,
+            x1 + y0 + z1,
+            x + y1 + z1,
+            x1 + y1 + z1,
         )
-    x1, y0, z0 = x + _ONE, y * _Y, z * _Z
-    y1, z1, mask = y0 + _Y, z0 + _Z, grid.mask
     return (
         (x ^ y0 ^ z0) & mask,
         (x1 ^ y0 ^ z0) & mask,

@@ -26,6 +26,11 @@ class Level:
     dense: bool
     """Whether each vertex has an entry of its own."""
 
+    @property
+    def strides(self) -> tuple[int, int, int]:
+        """What a step along x, y and z is multiplied by: entries apart if dense, else the factors of the hash."""
+        return (1, self.vertices, self.vertices**2) if self.dense else HASH_PRIMES
+
 
 def levels_of(settings: EncodingSettings) -> tuple[Level, ...]:
     """The grids from coarse to fine, one after the other in the table."""

@@ -58,7 +58,7 @@ def expected(points: Tensor) -> Tensor:
         return HashEncoding(SETTINGS, implementation="reference", generator=torch.Generator().manual_seed(0))(points)
 
 
-@pytest.mark.benchmark(group="hash encoding, values", min_rounds=15, warmup=True, warmup_iterations=2)
+@pytest.mark.benchmark(group="hash encoding, values", min_rounds=7, max_time=0.2, warmup=True, warmup_iterations=1)
 def test_values(
     benchmark: BenchmarkFixture, encoding: tuple[HashEncoding, Encode], points: Tensor, expected: Tensor
 ) -> None:
@@ -68,14 +68,26 @@ def test_values(
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.benchmark(group="hash encoding, values and gradient of the table", min_rounds=15, warmup=True)
+@pytest.mark.benchmark(
+    group="hash encoding, values and gradient of the table",
+    min_rounds=7,
+    max_time=0.2,
+    warmup=True,
+    warmup_iterations=1,
+)
 def test_values_and_gradient_of_the_table(
     benchmark: BenchmarkFixture, encoding: tuple[HashEncoding, Encode], points: Tensor
 ) -> None:
     _both_ways(benchmark, encoding, points)
 
 
-@pytest.mark.benchmark(group="hash encoding, values and gradients of table and points", min_rounds=15, warmup=True)
+@pytest.mark.benchmark(
+    group="hash encoding, values and gradients of table and points",
+    min_rounds=7,
+    max_time=0.2,
+    warmup=True,
+    warmup_iterations=1,
+)
 def test_values_and_gradients_of_table_and_points(
     benchmark: BenchmarkFixture, encoding: tuple[HashEncoding, Encode], points: Tensor
 ) -> None:

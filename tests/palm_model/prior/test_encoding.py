@@ -295,7 +295,7 @@ def test_the_path_of_cuda_equals_the_reference_and_is_not_compiled_anew_as_level
     monkeypatch.setattr(encoding_module, "_compiled_reference", lambda: compiled)
     encoding, reference = _pair(SMALL)
     encoding.implementation = "compiled"
-    for count, open_levels in ((50, 2.25), (30, 4.5), (20, 5.0)):
+    for count, open_levels in ((50, 3.25), (30, 4.5), (20, 3.0)):
         points = _points(count)
         _assert_close(_run(encoding, points, open_levels), _run(reference, points, open_levels))
     assert len(graphs) == 1, "torch gives up compiling after a few graphs: one a level would be too many"
