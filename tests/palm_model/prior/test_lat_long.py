@@ -18,7 +18,7 @@ ZENITH = torch.tensor([0.0, 0.0, 1.0])
 def spiky(height: int = 12, width: int = 20) -> torch.Tensor:
     """Mostly dark, a few bright pixels, one of them at the seam and one at a pole."""
     image = 0.02 * torch.rand(height, width, 3, generator=seeded(3)) ** 3
-    image[4, 7], image[9, 0], image[0, 3] = torch.tensor([[50.0, 20.0, 9.0], [3.0, 8.0, 30.0], [9.0, 9.0, 9.0]])
+    image[4, 16], image[9, 0], image[0, 3] = torch.tensor([[50.0, 20.0, 9.0], [3.0, 8.0, 30.0], [9.0, 9.0, 9.0]])
     image[6:8, 12:16] = 0.0
     return image
 
