@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 SpecularForm = Literal["smith", "smith_separable", "official"]
-DiffuseForm = Literal["coupled", "lambert", "disney"]
+DiffuseForm = Literal["lambert", "disney", "coupled"]
 Strategy = Literal["uniform", "stratified", "brdf", "light", "mis"]
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
 class BrdfSettings(BaseModel):
-    """Which BRDF; the official code's own arithmetic is `official` over `lambert`."""
+    """Which BRDF; the official code's own arithmetic is the specular form `official`."""
 
     model_config = _FROZEN
 
@@ -27,10 +27,10 @@ class BrdfSettings(BaseModel):
     diffuse: Annotated[
         DiffuseForm,
         Field(
-            description="Lambert under a Fresnel layer, which keeps energy; plain Lambert, as the official code; or "
-            "Disney's, as Mitsuba's principled BSDF."
+            description="Plain Lambert, as the official code; Disney's, as Mitsuba's principled BSDF; or Lambert under a "
+            "Fresnel layer, which gives back no more than it got for any material."
         ),
-    ] = "coupled"
+    ] = "lambert"
     dielectric_f0: Annotated[
         float, Field(gt=0, lt=1, description="Reflectance of what is not metal, seen straight on.")
     ] = 0.04

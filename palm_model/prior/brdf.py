@@ -7,9 +7,10 @@ direction the BRDF is zero.
 Specular forms: `smith` is D V F with height-correlated Smith shadowing (Heitz 2014); `smith_separable` has the product
 of both directions' shadowing, as Mitsuba; `official` has the approximations of the published code (Schlick's shadowing
 with k = (α + 1)²/8, an exponential for Fresnel's fifth power, and 10⁻⁶ in the denominator, by which it is not quite
-reciprocal). Diffuse forms: `coupled` loses to the Fresnel layer what that reflects, in both directions (Shirley et al.
-1997); `lambert` is plain, and with the specular part beside it reflects more than it receives at grazing angles;
-`disney` is Burley's of 2012, as in Mitsuba's principled BSDF.
+reciprocal). Diffuse forms: `lambert` is plain; with the gloss beside it a surface brighter than skin gives back more
+than it got at grazing angles. `disney` is Burley's of 2012, as in Mitsuba's principled BSDF. `coupled` loses to a smooth
+Fresnel layer what that reflects, in both directions (Shirley et al. 1997), and never gives back more than it got, but
+is darker towards outlines than rough skin is.
 """
 
 import math

@@ -30,6 +30,4 @@ def closed_hand() -> ClosedHand:
     legacy.compute_vertex_normals()
     rays = o3d.t.geometry.RaycastingScene(nthreads=1)
     rays.add_triangles(o3d.t.geometry.TriangleMesh.from_legacy(legacy))
-    return ClosedHand(
-        vertices.astype(np.float32), np.asarray(legacy.vertex_normals).astype(np.float32), faces, rays
-    )
+    return ClosedHand(vertices.astype(np.float32), np.asarray(legacy.vertex_normals).astype(np.float32), faces, rays)

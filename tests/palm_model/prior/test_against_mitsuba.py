@@ -16,7 +16,8 @@ from palm_data.simulate.environment import LIGHT_MAP
 from palm_data.simulate.render import load_mitsuba
 from palm_model.prior.brdf import brdf_times_cosine, roughness_from_alpha
 from palm_model.prior.lat_long import LatLong, read_exr
-from palm_model.prior.map_layout import MITSUBA, RIG, converted
+from palm_model.prior.light import SphericalGaussians
+from palm_model.prior.map_layout import MITSUBA, RIG, converted, look_up
 from palm_model.prior.secondary import Arrival, SecondaryMarch
 from palm_model.prior.shading import SurfacePoints, outgoing_radiance, uniform_numbers
 from schemas.prior_pbr import BrdfSettings, SecondarySettings, ShadingSettings
@@ -127,8 +128,6 @@ def test_a_picture_in_mitsubas_layout_is_seen_as_mitsuba_sees_it(mi: ModuleType)
     noise = torch.rand(9, 16, 3, generator=seeded(1))
     upright = mi.ScalarTransform4f().rotate([1, 0, 0], 90.0)
     own = {"type": "envmap", "bitmap": mi.Bitmap(noise.numpy()), "to_world": upright}
-    from palm_model.prior.map_layout import look_up
-
     assert torch.allclose(look_up(noise, MITSUBA, directions), seen_by_mitsuba(mi, own, directions), atol=2e-4)
     ours = LatLong.of_light(coloured(4, lobes=4), 32)
     expected = seen_by_mitsuba(mi, environment(mi, ours.image), directions)
@@ -137,7 +136,8 @@ def test_a_picture_in_mitsubas_layout_is_seen_as_mitsuba_sees_it(mi: ModuleType)
 
 def test_the_studios_picture_is_read_as_mitsuba_reads_it(mi: ModuleType) -> None:
     theirs = np.asarray(mi.Bitmap(str(LIGHT_MAP)), np.float32)[..., :3]
-    assert np.array_equal(read_exr(LIGHT_MAP), np.maximum(theirs, 0.0))  # the file has a few values below 0
+    # The file is compressed with loss: both readers round in their own way, and a few values lie below 0.
+    assert np.allclose(read_exr(LIGHT_MAP), np.maximum(theirs, 0.0), rtol=2e-3, atol=1e-4)
 
 
 class Render(NamedTuple):
@@ -151,11 +151,11 @@ class Render(NamedTuple):
 
 @pytest.fixture(scope="module")
 def render(mi: ModuleType) -> Render:
-    """The hand model under four lobes of light, 32 × 32 rays, direct light with shadows, 512 samples."""
+    """The hand model under four lobes of light, 32 × 32 rays, direct light with shadows, 1024 samples."""
     import open3d as o3d
 
     vertices, normals, faces, rays = closed_hand()
-    light = LatLong.of_light(coloured(11, lobes=4), 32)
+    light = LatLong.of_light(_lobes(), 32)
     scene = mi.load_dict(
         {"type": "scene", "light": environment(mi, light.image), "hand": _mesh(mi, vertices, normals, faces)}
     )
@@ -171,6 +171,15 @@ def render(mi: ModuleType) -> Render:
     return _rendered(mi, scene, starts[struck].astype(np.float32), down, light, rays)
 
 
+def _lobes() -> SphericalGaussians:
+    """A wide sky, two softboxes and a lamp, of different colours."""
+    lobes = torch.tensor(
+        [[0.1, 0.2, 0.9, 0.5, 0.3, 0.4, 0.6], [0.4, 0.9, -0.1, 4.0, 1.5, 1.3, 1.0], [-0.7, 0.6, 0.3, 9.0, 1.0, 1.4, 2.0],
+         [0.6, 0.5, -0.6, 25.0, 5.0, 3.5, 2.5]]
+    )  # fmt: skip
+    return SphericalGaussians(lobes)
+
+
 def _mesh(mi: ModuleType, vertices: np.ndarray, normals: np.ndarray, faces: np.ndarray) -> Any:
     properties = mi.Properties()
     properties["bsdf"] = mi.load_dict(principled(0.3, 0.0))
@@ -182,16 +191,14 @@ def _mesh(mi: ModuleType, vertices: np.ndarray, normals: np.ndarray, faces: np.n
     return mesh
 
 
-def _rendered(
-    mi: ModuleType, scene: Any, starts: np.ndarray, down: np.ndarray, light: LatLong, rays: Any
-) -> Render:
+def _rendered(mi: ModuleType, scene: Any, starts: np.ndarray, down: np.ndarray, light: LatLong, rays: Any) -> Render:
     import drjit as dr
 
-    samples, count = 512, len(starts)
+    samples, count = 1024, len(starts)
     repeated = mi.Point3f(*(mi.Float(np.repeat(column, samples)) for column in starts.T))
     towards = mi.Vector3f(*(mi.Float(float(value)) for value in down))
     once = scene.ray_intersect(mi.Ray3f(mi.Point3f(*(mi.Float(column) for column in starts.T)), towards))
-    sampler = mi.load_dict({"type": "independent", "sample_count": samples})
+    sampler = mi.load_dict({"type": "multijitter", "sample_count": samples})
     sampler.set_samples_per_wavefront(samples)
     sampler.seed(3, count * samples)
     integrator = mi.load_dict({"type": "direct", "hide_emitters": True, "emitter_samples": 1, "bsdf_samples": 0})
@@ -201,9 +208,7 @@ def _rendered(
     position = torch.from_numpy(np.array(once.p).T.astype(np.float32))
     view = -torch.from_numpy(down).expand(count, 3)
     material = Surface(*(tensor.float() for tensor in surface(SKIN, 0.3, 0.0, count)))
-    return Render(
-        SurfacePoints(position, view, normal, material), light, torch.from_numpy(shot / samples), rays
-    )
+    return Render(SurfacePoints(position, view, normal, material), light, torch.from_numpy(shot / samples), rays)
 
 
 def decibels(found: Tensor, expected: Tensor) -> float:
@@ -212,7 +217,7 @@ def decibels(found: Tensor, expected: Tensor) -> float:
     return 10.0 * math.log10(peak**2 / float((found - expected).square().mean()))
 
 
-def _shaded(render: Render, secondary: Any, brdf: BrdfSettings, rows: int = 16) -> Tensor:
+def _shaded(render: Render, secondary: Any, brdf: BrdfSettings, rows: int = 32) -> Tensor:
     settings = ShadingSettings(strategy="mis", rows=rows, columns=32)
     numbers = uniform_numbers(len(render.points.position), settings, seeded(5))
     with torch.no_grad():
@@ -220,10 +225,13 @@ def _shaded(render: Render, secondary: Any, brdf: BrdfSettings, rows: int = 16) 
 
 
 def test_a_hand_shaded_by_us_is_mitsubas_render(render: Render) -> None:
-    """At the same points, with the mesh's own shadows: measured 43 dB with Mitsuba's forms of the BRDF. What is left is
-    the noise of both sides, Schlick's Fresnel, the light's picture interpolated twice, and normals that are
-    interpolated while shadows are cast by the facets. With our default forms 40 dB: less gloss and diffuse light at
-    grazing angles.
+    """At the same points, with the mesh's own shadows. Measured: 42 dB with Mitsuba's forms of the BRDF (shadowing by the
+    product, Disney's diffuse part); 38 dB with our defaults, by those two; 35 dB with the official arithmetic; 24 dB
+    with the coupled diffuse part, which is darker towards outlines; 28 dB without shadows.
+
+    What is left at 42 dB: the noise of both sides (40 dB at half our samples), Schlick's Fresnel against the exact one,
+    the light's picture interpolated once more, and rays that start 0.5 mm off the surface, by which they pass the
+    facets' own edges at the terminator where Mitsuba's are caught. The mean is right to 0.3 %.
     """
     import open3d as o3d
 
@@ -236,15 +244,14 @@ def test_a_hand_shaded_by_us_is_mitsubas_render(render: Render) -> None:
     alike = decibels(_shaded(render, through_mesh, AS_MITSUBA), render.shot)
     default = decibels(_shaded(render, through_mesh, BrdfSettings()), render.shot)
     unshadowed = decibels(_shaded(render, None, AS_MITSUBA), render.shot)
-    print(f"mesh {alike:.1f} dB, default forms {default:.1f} dB, no shadows {unshadowed:.1f} dB")
-    assert alike > 38
-    assert default > 30
-    assert unshadowed < alike - 5
+    assert alike > 40
+    assert default > 36
+    assert unshadowed < alike - 10
 
 
 def test_shadows_through_the_density_are_mitsubas_but_for_its_softness(render: Render) -> None:
-    """Marched through VolSDF's density of the mesh, β = 1 mm, at the default 2 mm steps. What is left beside the causes
-    above: the field's edges are soft over 2 β, and the surface's own density does not count until it grows again.
+    """Marched through VolSDF's density of the mesh, β = 1 mm, at the default 2 mm steps: measured 32 dB. What is left beside the causes above: the field fades over 2 β, which makes fingers that much thicker to light, and the surface's
+    own density does not count until it grows again.
     """
     import open3d as o3d
 
@@ -262,10 +269,7 @@ def test_shadows_through_the_density_are_mitsubas_but_for_its_softness(render: R
     march = SecondaryMarch(density, SecondarySettings(), occupied=near)
     few = torch.arange(0, len(render.shot), 8)
     material = Surface(*(tensor[few] for tensor in render.points.material))
-    points = SurfacePoints(
-        render.points.position[few], render.points.view[few], render.points.normal[few], material
-    )
+    points = SurfacePoints(render.points.position[few], render.points.view[few], render.points.normal[few], material)
     part = Render(points, render.light, render.shot[few], render.rays)
     marched = decibels(_shaded(part, march, AS_MITSUBA, rows=4), part.shot)
-    print(f"density {marched:.1f} dB")
-    assert marched > 25
+    assert marched > 30

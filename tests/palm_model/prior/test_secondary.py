@@ -64,7 +64,9 @@ def test_the_default_step_is_fine_enough_for_a_finger() -> None:
     directions = torch.tensor([[1.0, 0.0, 0.0]]).expand(60, 3)
     truth = dense_transmittance(density, points, directions)
     middles = SecondaryMarch(density, EVERYTHING)(points, directions, owners(points)).transmittance
-    jittered = SecondaryMarch(density, EVERYTHING, generator=generator)(points, directions, owners(points)).transmittance
+    jittered = SecondaryMarch(density, EVERYTHING, generator=generator)(
+        points, directions, owners(points)
+    ).transmittance
     assert 0.3 < truth.mean() < 0.8
     assert (middles - truth).abs().mean() < 0.01
     assert (jittered - truth).abs().mean() < 0.03
