@@ -250,8 +250,9 @@ def test_a_hand_shaded_by_us_is_mitsubas_render(render: Render) -> None:
 
 
 def test_shadows_through_the_density_are_mitsubas_but_for_its_softness(render: Render) -> None:
-    """Marched through VolSDF's density of the mesh, β = 1 mm, at the default 2 mm steps: measured 32 dB. What is left beside the causes above: the field fades over 2 β, which makes fingers that much thicker to light, and the surface's
-    own density does not count until it grows again.
+    """Marched through VolSDF's density of the mesh, β = 1 mm, at the default 2 mm steps: measured 32 dB. What is left
+    beside the causes above: fewer samples, a field that fades over 2 β, which makes fingers that much thicker to light,
+    and the surface's own density, which does not count until it grows again.
     """
     import open3d as o3d
 
