@@ -1,0 +1,127 @@
+"""What the compiled search reads and writes, and how its loops are compiled."""
+
+import inspect
+import typing
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from palm_model.prior.skinning_grid import SkinningGrids
+
+Function = typing.TypeVar("Function", bound=Callable[..., object])
+
+
+def compiled(function: Function) -> Function:
+    """The function, compiled at its first call, with sums in any order: what lets the bones go sixteen at once.
+
+    What it calls must stand in its own file: a compiled function is kept until that file changes.
+    """
+    return _compiled(function, inlined=False)
+
+
+def inlined(function: Function) -> Function:
+    """The same for what only compiled loops call: its code becomes part of theirs."""
+    return _compiled(function, inlined=True)
+
+
+def _compiled(function: Function, *, inlined: bool) -> Function:
+    plain = inspect.unwrap(function)  # under a shape checker the function comes wrapped, and numba needs its bare code
+    options: dict[str, typing.Any] = {
+        "nogil": True,
+        "error_model": "numpy",
+        "fastmath": {"reassoc", "contract", "nsz"},
+        "forceinline": inlined,
+    }
+    try:
+        kept = numba.njit(cache=True, **options)(plain)
+    except RuntimeError:  # numba finds no folder it may write its cache to: a read-only installation
+        kept = numba.njit(**options)(plain)
+    return typing.cast(Function, kept)
+
+
+class Fields(NamedTuple):
+    """What carries canonical points to the world, for all poses."""
+
+    cells: ndarray
+    """(g, r, r, r, 16) float32: skinning weights."""
+    distance: ndarray
+    """(g, r, r, r) float32: to the canonical surface, metres."""
+    row: ndarray
+    """(p,) int64: each pose's grid."""
+    bones: ndarray
+    """(p, 3, 4, 16) float32: the upper rows of the bones' transforms, bones last."""
+    low: ndarray
+    """(3,) float32: the cube's lowest corner, metres."""
+    per_metre: np.float32
+    """Cells a metre."""
+
+
+class Hand(NamedTuple):
+    """The same for one pose."""
+
+    cells: ndarray
+    distance: ndarray
+    bones: ndarray
+    low: ndarray
+    per_metre: np.float32
+
+
+class Limits(NamedTuple):
+    """When the search stops, and what it keeps; lengths in metres, float32."""
+
+    iterations: int
+    converged: np.float32
+    diverged: np.float32
+    merged: np.float32
+    reach: np.float32
+    """Farther than this from the canonical surface, starts and roots are left out; infinite: none is."""
+    stop_at_known: bool
+
+
+class Found(NamedTuple):
+    """What `search` fills."""
+
+    roots: ndarray
+    """(n, k, 3) float32: canonical, metres."""
+    away: ndarray
+    """(n, k) float32: from the canonical surface, metres, ascending; infinite where there is no root."""
+
+
+class Scratch(NamedTuple):
+    """Arrays that a search writes over and over: cutting views of one would cost more than the sums."""
+
+    point: ndarray
+    x: ndarray
+    step: ndarray
+    residual: ndarray
+    change: ndarray
+    row: ndarray
+    inverse: ndarray
+    weights: ndarray
+    slopes: ndarray
+
+
+class Gradients(NamedTuple):
+    """What `implicit_gradients` fills."""
+
+    by_point: ndarray
+    """(m, 3) float32."""
+    by_bone: ndarray
+    """(p, 3, 4, 16) float64; added to."""
+
+
+def kernel_fields(grids: SkinningGrids, bones: Float[Tensor, "p 16 4 4"]) -> Fields:
+    """The grids and bones as the loops read them; on CPU, float32."""
+    return Fields(
+        cells=grids.cells.numpy(),
+        distance=grids.distance.numpy(),
+        row=grids.row.numpy(),
+        bones=bones.detach()[:, :, :3].permute(0, 2, 3, 1).contiguous().numpy(),
+        low=(grids.box.centre - grids.box.half_side).numpy(),
+        per_metre=np.float32((grids.resolution - 1) / (2.0 * grids.box.half_side)),
+    )
