@@ -36,7 +36,7 @@ class GuidedSampling(BaseModel):
     bin_m: Annotated[float, Field(gt=0, description="Along a ray the shell is known to this length, metres.")] = 0.001
     bins: Annotated[
         int, Field(ge=8, description="Such lengths of a ray; on one that is longer in the shell they are longer.")
-    ] = 256
+    ] = 128
     softness_m: Annotated[
         float, Field(gt=0, description="How far off the registered surface is thought to be (a Laplace scale), metres.")
     ] = 0.002
@@ -45,7 +45,9 @@ class GuidedSampling(BaseModel):
     ] = 0.5
     wall_share: Annotated[
         float,
-        Field(ge=0, le=1, description="Share near the registered surface, seen or behind; the rest is even in the shell."),
+        Field(
+            ge=0, le=1, description="Share near the registered surface, seen or behind; the rest is even in the shell."
+        ),
     ] = 0.25
 
 
@@ -59,8 +61,20 @@ class VolumeSettings(BaseModel):
         Field(discriminator="kind", description="Blind as published, or guided by the registered surface."),
     ] = BlindSampling()
     max_points: Annotated[
-        int, Field(ge=1, description="Samples that `render` holds at once: it takes rays in parts. A training step takes all.")
+        int,
+        Field(
+            ge=1, description="Samples that `render` holds at once: it takes rays in parts. A training step takes all."
+        ),
     ] = 2**18
+    normals: Annotated[
+        Literal["tetrahedral", "autograd"],
+        Field(description="The SDF's gradient by four evaluations about a point, or by automatic differentiation."),
+    ] = "tetrahedral"
+    tetrahedron_m: Annotated[float, Field(gt=0, description="How far from the point the four are, metres.")] = 2e-4
+    normals_to_world: Annotated[
+        Literal["jacobian", "blended_rotation"],
+        Field(description="By skinning's inverse transposed Jacobian, or by the rotation that the bones agree on."),
+    ] = "jacobian"
     negligible_weight: Annotated[
         float, Field(ge=0, lt=1, description="Samples that weigh less are not asked for colour and material.")
     ] = 0.0

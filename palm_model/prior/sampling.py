@@ -24,9 +24,7 @@ _PAIRS = 2**22
 class Density(Protocol):
     """The density as it is now, σ, 1/m, without gradients."""
 
-    def __call__(
-        self, rays: Rays, distance: Float[Tensor, "n k"], where: Bool[Tensor, "n k"]
-    ) -> Float[Tensor, "n k"]:
+    def __call__(self, rays: Rays, distance: Float[Tensor, "n k"], where: Bool[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         """At distances along rays, where `where` is true; zero elsewhere."""
 
 
@@ -59,9 +57,7 @@ class GuidedSampler:
     its length as width, so that optical depth is right on average whatever the pieces.
     """
 
-    def __init__(
-        self, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], settings: GuidedSampling
-    ) -> None:
+    def __init__(self, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], settings: GuidedSampling) -> None:
         """Prepare for the surface of `Poses.vertices`.
 
         Args:
@@ -192,7 +188,7 @@ class BlindSampler:
         near, far = grid.span(rays.origins, rays.directions, rays.pose)
         step = grid.side[rays.pose] * (3.0**0.5 / settings.steps)
         count = torch.arange(settings.steps + 1, dtype=near.dtype, device=near.device)
-        ends = (near[:, None] + (count - shift) * step[:, None])
+        ends = near[:, None] + (count - shift) * step[:, None]
         ends = torch.minimum(torch.maximum(ends, near[:, None]), far[:, None])
         quarters = torch.lerp(ends[:, :-1, None], ends[:, 1:, None], ends.new_tensor([0.0, 0.25, 0.5, 0.75, 1.0]))
         touched = grid.contains(rays.at(quarters.flatten(1)), rays.pose).view(quarters.shape).any(dim=-1)

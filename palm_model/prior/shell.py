@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from schemas.prior_volume import GuidedSampling
@@ -40,10 +41,8 @@ class SurfacePoints:
         return torch.einsum("kc,kcx->kx", self.barycentric, at), torch.nn.functional.normalize(normals, dim=-1)
 
 
-def surface_points(
-    vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], spacing_m: float
-) -> SurfacePoints:
-    """Points such that no part of the surface is farther than about `spacing_m` from one: farthest ones first.
+def surface_points(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], spacing_m: float) -> SurfacePoints:
+    """Points such that no part of the surface is farther than about `spacing_m` from one.
 
     They are chosen on the mesh as given (a flat hand); where skin stretches they are farther apart.
     """
@@ -53,13 +52,12 @@ def surface_points(
     face = np.concatenate([np.full(n * n, row) for row, n in enumerate(parts)])
     weights = np.concatenate([_centroids(n) for n in parts])
     places = np.einsum("kc,kcx->kx", weights, at[face])
-    away = np.full(len(places), np.inf)
-    chosen: list[int] = []
-    following = 0
-    while away.max() > 0.75 * spacing_m:  # the other quarter: how far the surface is from the candidates
-        chosen.append(following)
-        away = np.minimum(away, np.linalg.norm(places - places[following], axis=1))
-        following = int(away.argmax())
+    near = cKDTree(places).query_ball_point(places, 0.7 * spacing_m)  # the rest: how far the surface is from candidates
+    free, chosen = np.ones(len(places), bool), []
+    for candidate, covered in enumerate(near):
+        if free[candidate]:
+            chosen.append(candidate)
+            free[covered] = False
     corners = torch.as_tensor(faces[face[chosen]].astype(np.int64))
     return SurfacePoints(corners, torch.as_tensor(weights[chosen].astype(np.float32)))
 
@@ -98,11 +96,12 @@ def shell_along(
     points = points - centre
     middle = torch.einsum("nx,nx->n", centre - origins, directions)  # the ray's nearest place to the centre:
     nearest = origins + middle[:, None] * directions - centre  # distances are counted from there, for precision
-    along = directions @ points.T
-    apart = (points**2).sum(dim=-1) - 2.0 * nearest @ points.T + (nearest**2).sum(dim=-1)[:, None] - along**2
     radius = math.hypot(settings.shell_m, 1.5 * settings.spacing_m)
-    ray, point = (apart < radius**2).nonzero(as_tuple=True)
-    at, off = along[ray, point], apart[ray, point].clamp(min=0.0)
+    along = directions @ points.T
+    apart = torch.addmm((points**2).sum(dim=-1), nearest, points.T, alpha=-2.0).addcmul_(along, along, value=-1.0)
+    beside = (nearest**2).sum(dim=-1)
+    ray, point = (apart < (radius**2 - beside)[:, None]).nonzero(as_tuple=True)
+    at, off = along[ray, point], (apart[ray, point] + beside[ray]).clamp(min=0.0)
     first = at - (radius**2 - off).sqrt()
 
     count, bins = len(origins), settings.bins
@@ -118,7 +117,9 @@ def shell_along(
     weight = (1.0 - (off[:, None] + (place - at[:, None]) ** 2) / radius**2).clamp(min=0.0) ** 2
     weight = weight * ((bin_of >= 0) & (bin_of < bins))
     normal = normals[point]
-    height = ((nearest[ray] - points[point]) * normal).sum(-1)[:, None] + place * (directions[ray] * normal).sum(-1)[:, None]
+    height = ((nearest[ray] - points[point]) * normal).sum(-1)[:, None] + place * (directions[ray] * normal).sum(-1)[
+        :, None
+    ]
     cell = (ray[:, None] * bins + bin_of.clamp(0, bins - 1).long()).flatten()
     total = weight.new_zeros(count * bins).scatter_add(0, cell, weight.flatten()).view(count, bins)
     signed = weight.new_zeros(count * bins).scatter_add(0, cell, (weight * height).flatten()).view(count, bins)
