@@ -25,17 +25,19 @@ class OccupancyGrid:
     def about(cls, points: Float[Tensor, "p v 3"], reach_m: float, resolution: int) -> "OccupancyGrid":
         """The cells any of which lies within `reach_m` of one of the points of its own pose, and the cubes about them.
 
-        A cell counts when its centre is within reach and half its diagonal: none that has a place in reach is missed.
+        Cells that hold a point are marked, and those taken whose centre is within reach and one diagonal of a cell of a
+        marked one's: none that has a place in reach is missed, and none is farther than that and two diagonals.
         """
         low, high = points.amin(dim=1), points.amax(dim=1)
         half = 0.5 * (high - low).amax(dim=-1) + reach_m
         corner = 0.5 * (low + high) - half[:, None]
-        side = 2.0 * half
-        occupied = torch.zeros(len(points), resolution**3, dtype=torch.bool, device=points.device)
-        for row in range(len(points)):  # one hand at a time bounds the memory
-            cells = _cells_near(points[row] - corner[row], side[row] / resolution, reach_m, resolution)
-            occupied[row, cells] = True
-        return cls(corner, side, occupied.view(-1, resolution, resolution, resolution))
+        cell = 2.0 * half / resolution
+        place = ((points - corner[:, None]) / cell[:, None, None]).long().clamp(0, resolution - 1)
+        marked = torch.zeros(len(points), resolution, resolution, resolution, dtype=torch.bool, device=points.device)
+        marked[torch.arange(len(points), device=points.device)[:, None], *place.unbind(dim=-1)] = True
+        within = reach_m / cell + math.sqrt(3.0) + 1e-3
+        away = _squared_distances(marked, math.ceil(float(within.max())))
+        return cls(corner, 2.0 * half, away <= within[:, None, None, None] ** 2)
 
     def contains(self, points: Float[Tensor, "n m 3"], pose: Int[Tensor, "n"]) -> Bool[Tensor, "n m"]:
         """Which points lie in an occupied cell of their own pose."""
@@ -60,16 +62,18 @@ class OccupancyGrid:
         return torch.where(met, enter, zero), torch.where(met, leave, zero)
 
 
-def _cells_near(
-    points: Float[Tensor, "v 3"], cell: Float[Tensor, ""], reach_m: float, resolution: int
-) -> Int[Tensor, "k"]:
-    """Numbers of the cells of one cube within reach of points given from its corner, some of them repeated."""
-    wide = reach_m + 0.5 * math.sqrt(3.0) * float(cell)
-    many = math.ceil(wide / float(cell))
-    steps = torch.arange(-many, many + 1, device=points.device)
-    around = torch.cartesian_prod(steps, steps, steps)
-    cells = (points / cell).floor().long()[:, None] + around
-    near = torch.linalg.vector_norm((cells + 0.5) * cell - points[:, None], dim=-1) <= wide
-    near &= ((cells >= 0) & (cells < resolution)).all(dim=-1)
-    x, y, z = cells[near].unbind(dim=-1)
-    return (x * resolution + y) * resolution + z
+def _squared_distances(marked: Bool[Tensor, "p r r r"], most: int) -> Float[Tensor, "p r r r"]:
+    """From each cell to the nearest marked one, squared, in cells; at least those up to `most` are right.
+
+    One axis after the other: the least of what lies along it, each with its squared distance along it added.
+    """
+    least = torch.zeros(marked.shape, device=marked.device).masked_fill_(~marked, torch.inf)
+    resolution = marked.shape[-1]
+    for axis in (1, 2, 3):
+        known, least = least, least.clone()
+        for step in range(1, min(most, resolution - 1) + 1):
+            keep = resolution - step
+            near, far = known.narrow(axis, 0, keep) + step**2, known.narrow(axis, step, keep) + step**2
+            torch.minimum(least.narrow(axis, step, keep), near, out=least.narrow(axis, step, keep))
+            torch.minimum(least.narrow(axis, 0, keep), far, out=least.narrow(axis, 0, keep))
+    return least

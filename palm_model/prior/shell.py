@@ -18,6 +18,9 @@ from torch import Tensor
 
 from schemas.prior_volume import GuidedSampling
 
+_SLIVER_M2 = 1e-9
+"""Faces of less than half of this have no normal worth the name; their neighbours stand for them."""
+
 
 @dataclass(frozen=True, eq=False)
 class SurfacePoints:
@@ -47,6 +50,8 @@ def surface_points(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], 
     They are chosen on the mesh as given (a flat hand); where skin stretches they are farther apart.
     """
     at = vertices[faces].astype(np.float64)
+    doubled = np.linalg.norm(np.cross(at[:, 1] - at[:, 0], at[:, 2] - at[:, 0]), axis=1)
+    faces, at = faces[doubled > _SLIVER_M2], at[doubled > _SLIVER_M2]
     longest = np.linalg.norm(at - np.roll(at, 1, axis=1), axis=2).max(axis=1)
     parts = np.maximum(np.ceil(2.0 * longest / spacing_m).astype(int), 1)
     face = np.concatenate([np.full(n * n, row) for row, n in enumerate(parts)])

@@ -1,8 +1,10 @@
+import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import distance_transform_edt
 
-from palm_model.prior.occupancy import OccupancyGrid
+from palm_model.prior.occupancy import OccupancyGrid, _squared_distances
 from tests.palm_model.prior.surfaces import random_rays
 
 
@@ -21,7 +23,7 @@ def test_no_place_within_reach_is_missed_and_none_far_away_is_taken(seed: int, r
         away = torch.cdist(places, points[row], compute_mode="donot_use_mm_for_euclid_dist").amin(dim=1)
         found = grid.contains(places[None], torch.tensor([row]))[0]
         assert found[away < 0.999 * reach].all()
-        assert not found[away > reach + 1.01 * 3.0**0.5 * float(grid.side[row]) / 20].any()
+        assert not found[away > reach + 2.01 * 3.0**0.5 * float(grid.side[row]) / 20].any()
 
 
 def test_each_hand_has_its_own_cells() -> None:
@@ -49,3 +51,10 @@ def test_a_ray_along_an_axis_and_one_from_inside_have_their_span() -> None:
     near, far = grid.span(origins, torch.tensor([[1.0, 0.0, 0.0]]).expand(4, 3), torch.zeros(4, dtype=torch.long))
     torch.testing.assert_close(near, torch.tensor([1.0, 0.0, 0.0, 0.0]))
     torch.testing.assert_close(far, torch.tensor([2.0, 0.75, 0.0, 0.0]))
+
+
+def test_distances_between_cells_are_those_of_scipy() -> None:
+    marked = torch.rand(2, 12, 12, 12, generator=torch.Generator().manual_seed(0)) < 0.01
+    for row in range(2):
+        expected = distance_transform_edt(~marked[row].numpy())
+        np.testing.assert_allclose(_squared_distances(marked, 12)[row].sqrt().numpy(), expected, rtol=1e-6)

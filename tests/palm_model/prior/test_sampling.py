@@ -110,7 +110,7 @@ def test_all_walls_of_fingers_in_front_of_each_other_have_samples() -> None:
     for seed in range(5):
         samples = guided()(rays, hand(0.0), capsule_density, numbers(rays, 16, seed))
         gaps = (samples.distance[0][:, None] - torch.tensor(groups)).abs().amin(dim=0)
-        assert float(gaps.max()) < 0.0065
+        assert float(gaps.max()) < SETTINGS.shell_m + 0.001
         assert int(((samples.distance[0] - walls[0]).abs() < 0.004).sum()) >= 5
     only_seen = guided(GuidedSampling(seen_share=1.0, wall_share=0.0))(rays, hand(0.0), capsule_density)
     assert float((only_seen.distance[0] - walls[7]).abs().min()) > 0.01
@@ -175,8 +175,8 @@ def test_a_sphere_signed_distance_along_rays_is_right() -> None:
     middle = bins.start[:, None] + (torch.arange(SETTINGS.bins) + 0.5) * bins.length[:, None]
     true = torch.linalg.vector_norm(rays.at(middle), dim=-1) - 0.03
     error = (bins.signed - true)[bins.inside].abs()
-    assert float(error.median()) < 0.0002
-    assert float(error.max()) < 0.0015
+    assert float(error.median()) < 0.0004
+    assert float(error.max()) < 0.002
     missed = (true.abs() < SETTINGS.shell_m - 0.001) & (middle > 0) & ~bins.inside
     assert not missed.any()
 
@@ -185,7 +185,7 @@ def test_points_lie_on_the_surface_and_no_part_of_it_is_far_from_one() -> None:
     vertices, faces = capsule_mesh()
     surface = surface_points(vertices, faces, 0.004)
     places, normals = surface.of(torch.from_numpy(vertices))
-    assert float(capsules(places).abs().max()) < 0.0005
+    assert float(capsules(places).abs().max()) < 0.001
     corners = torch.from_numpy(vertices)[torch.from_numpy(faces[::7])].mean(dim=1)
     assert float(torch.cdist(corners, places).amin(dim=1).max()) < 0.004
     assert len(places) < 4000
