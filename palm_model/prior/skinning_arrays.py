@@ -61,16 +61,6 @@ class Fields(NamedTuple):
     """Cells a metre."""
 
 
-class Hand(NamedTuple):
-    """The same for one pose."""
-
-    cells: ndarray
-    distance: ndarray
-    bones: ndarray
-    low: ndarray
-    per_metre: np.float32
-
-
 class Limits(NamedTuple):
     """When the search stops, and what it keeps; lengths in metres, float32."""
 

@@ -1,13 +1,14 @@
 """Eq. 3 solved on CPU, point after point, with its gradients: compiled loops.
 
 `palm_model.prior.skinning`, `broyden` and `implicit` say the same in torch, and are the reference. Skinning weights
-are read from the eight nodes about a point, the sixteen bones of a node at once.
+are read from the eight nodes about a point, the sixteen bones of a node at once. The functions of the inmost loops
+take their arrays one by one: unpacked from tuples, they would be counted at every turn, which costs more than the sums.
 """
 
 import numpy as np
 from numpy import ndarray
 
-from palm_model.prior.skinning_arrays import Fields, Found, Gradients, Hand, Limits, Scratch, compiled, inlined
+from palm_model.prior.skinning_arrays import Fields, Found, Gradients, Limits, Scratch, compiled, inlined
 
 _BONES = 16
 _SINGULAR = np.float32(1e-6)
@@ -32,21 +33,24 @@ def search(points: ndarray, pose: ndarray, fields: Fields, limits: Limits, found
         np.empty((4, _BONES), np.float32),
     )
     side = np.float32(fields.cells.shape[1] - 1) / fields.per_metre
-    x = scratch.x
+    x, low, per_metre = scratch.x, fields.low, fields.per_metre
     for n in range(points.shape[0]):
-        hand, mine, count = _hand_of(fields, pose[n]), Found(found.roots[n], found.away[n]), 0
+        row, bones, roots, aways, count = fields.row[pose[n]], fields.bones[pose[n]], found.roots[n], found.away[n], 0
+        cells, distance = fields.cells[row], fields.distance[row]
         for axis in range(3):
             scratch.point[axis] = points[n, axis]
         for bone in range(_BONES):
-            _start(scratch, hand, bone)
-            if limits.stop_at_known and _known(x, mine, count, limits):
+            _start(scratch, bones, bone)
+            if limits.stop_at_known and _known(x, roots, count, limits.merged):
                 continue
-            if _distance_to_surface(x, hand) > limits.reach or not _descend(hand, limits, mine, count, scratch):
+            if _distance_to_surface(x, distance, low, per_metre) > limits.reach:
                 continue
-            if _inside(x, fields.low, side) and not _known(x, mine, count, limits):
-                away = _distance_to_surface(x, hand)
+            if not _descend(cells, bones, fields, limits, roots, count, scratch):
+                continue
+            if _inside(x, low, side) and not _known(x, roots, count, limits.merged):
+                away = _distance_to_surface(x, distance, low, per_metre)
                 if away <= limits.reach:
-                    count = _insert(x, away, mine, count)
+                    count = _insert(x, away, roots, aways, count)
 
 
 @compiled
@@ -56,7 +60,8 @@ def implicit_gradients(canonical: ndarray, pose: ndarray, fields: Fields, gradie
     derivative, lever = np.empty((3, 3), np.float32), np.ones(4, np.float32)
     for n in range(canonical.shape[0]):
         x, sums = canonical[n], filled.by_bone[pose[n]]
-        _jacobian(x, _hand_of(fields, pose[n]), weights, place, derivative)
+        cells, bones = fields.cells[fields.row[pose[n]]], fields.bones[pose[n]]
+        _jacobian(x, cells, fields.low, fields.per_metre, bones, weights, place, derivative)
         regular = abs(_determinant(derivative)) > FOLDED and _invert(derivative)
         lever[0], lever[1], lever[2] = x[0], x[1], x[2]
         for row in range(3):
@@ -71,9 +76,9 @@ def implicit_gradients(canonical: ndarray, pose: ndarray, fields: Fields, gradie
 
 
 @inlined
-def _start(scratch: Scratch, hand: Hand, bone: int) -> None:
+def _start(scratch: Scratch, bones: ndarray, bone: int) -> None:
     """Where the point would be in canonical space if this bone alone carried it: Rᵀ (x_d − t)."""
-    bones, point = hand.bones, scratch.point
+    point = scratch.point
     d0, d1, d2 = point[0] - bones[0, 3, bone], point[1] - bones[1, 3, bone], point[2] - bones[2, 3, bone]
     for axis in range(3):
         scratch.x[axis] = bones[0, axis, bone] * d0 + bones[1, axis, bone] * d1 + bones[2, axis, bone] * d2
@@ -87,42 +92,44 @@ def _inside(x: ndarray, low: ndarray, side: np.float32) -> bool:
 
 
 @inlined
-def _known(x: ndarray, found: Found, count: int, limits: Limits) -> bool:
+def _known(x: ndarray, roots: ndarray, count: int, merged: np.float32) -> bool:
     """Whether one of the point's roots so far is this one."""
-    roots = found.roots
     for k in range(count):
         a, b, c = x[0] - roots[k, 0], x[1] - roots[k, 1], x[2] - roots[k, 2]
-        if a * a + b * b + c * c < limits.merged * limits.merged:
+        if a * a + b * b + c * c < merged * merged:
             return True
     return False
 
 
 @inlined
-def _insert(x: ndarray, away: np.float32, found: Found, count: int) -> int:
+def _insert(x: ndarray, away: np.float32, roots: ndarray, aways: ndarray, count: int) -> int:
     """Put a root in its place by distance, the farthest falling out where there is no room; returns how many there are."""
-    room, at = found.roots.shape[0], count
-    while at > 0 and found.away[at - 1] > away:
+    room, at = roots.shape[0], count
+    while at > 0 and aways[at - 1] > away:
         at -= 1
     if at == room:
         return count
     for k in range(min(count, room - 1), at, -1):
-        found.away[k] = found.away[k - 1]
+        aways[k] = aways[k - 1]
         for axis in range(3):
-            found.roots[k, axis] = found.roots[k - 1, axis]
-    found.away[at] = away
+            roots[k, axis] = roots[k - 1, axis]
+    aways[at] = away
     for axis in range(3):
-        found.roots[at, axis] = x[axis]
+        roots[at, axis] = x[axis]
     return min(count + 1, room)
 
 
 @inlined
-def _descend(hand: Hand, limits: Limits, found: Found, count: int, scratch: Scratch) -> bool:
+def _descend(  # noqa: PLR0917
+    cells: ndarray, bones: ndarray, fields: Fields, limits: Limits, roots: ndarray, count: int, scratch: Scratch
+) -> bool:
     """Broyden's steps (1965, his first update) from the scratch's x, in place; True if they end at a root.
 
     The first Jacobian is exact; after it only the residuals are evaluated.
     """
     x, step, residual, inverse = scratch.x, scratch.step, scratch.residual, scratch.inverse
-    _jacobian(x, hand, scratch.slopes, residual, inverse)
+    low, per_metre = fields.low, fields.per_metre
+    _jacobian(x, cells, low, per_metre, bones, scratch.slopes, residual, inverse)
     if _subtract(residual, scratch.point) < limits.converged:
         return True
     if not _invert(inverse):
@@ -131,9 +138,9 @@ def _descend(hand: Hand, limits: Limits, found: Found, count: int, scratch: Scra
         for row in range(3):
             step[row] = -(inverse[row, 0] * residual[0] + inverse[row, 1] * residual[1] + inverse[row, 2] * residual[2])
             x[row] += step[row]
-        if limits.stop_at_known and _known(x, found, count, limits):
+        if limits.stop_at_known and _known(x, roots, count, limits.merged):
             return False
-        _carry(x, hand, scratch.weights, scratch.change)
+        _carry(x, cells, low, per_metre, bones, scratch.weights, scratch.change)
         size = _subtract(scratch.change, scratch.point)
         if size < limits.converged:
             return True
@@ -181,18 +188,10 @@ def _update(scratch: Scratch) -> bool:
 
 
 @inlined
-def _hand_of(fields: Fields, pose: int) -> Hand:
-    """One pose's bones and its person's grid."""
-    row = fields.row[pose]
-    return Hand(fields.cells[row], fields.distance[row], fields.bones[pose], fields.low, fields.per_metre)
-
-
-@inlined
-def _node(x: ndarray, axis: int, hand: Hand) -> tuple[int, np.float32, np.float32]:
+def _node(place: np.float32, low: np.float32, per_metre: np.float32, size: int) -> tuple[int, np.float32, np.float32]:
     """The node below a coordinate, how far beyond it in cells, and cells a metre; outside, the border goes on."""
-    size = hand.cells.shape[0]
-    at = (x[axis] - hand.low[axis]) * hand.per_metre
-    slope = hand.per_metre if _ZERO <= at <= np.float32(size - 1) else _ZERO
+    at = (place - low) * per_metre
+    slope = per_metre if _ZERO <= at <= np.float32(size - 1) else _ZERO
     at = at if at > _ZERO else _ZERO  # also where it is no number
     at = min(at, np.float32(size - 1))
     below = min(int(at), size - 2)
@@ -200,12 +199,13 @@ def _node(x: ndarray, axis: int, hand: Hand) -> tuple[int, np.float32, np.float3
 
 
 @inlined
-def _distance_to_surface(x: ndarray, hand: Hand) -> np.float32:
+def _distance_to_surface(x: ndarray, distance: ndarray, low: ndarray, per_metre: np.float32) -> np.float32:
     """How far the canonical surface is from a canonical point, metres."""
-    i, u, _ = _node(x, 0, hand)
-    j, v, _ = _node(x, 1, hand)
-    k, t, _ = _node(x, 2, hand)
-    s, distance = _ONE - t, hand.distance
+    size = distance.shape[0]
+    i, u, _ = _node(x[0], low[0], per_metre, size)
+    j, v, _ = _node(x[1], low[1], per_metre, size)
+    k, t, _ = _node(x[2], low[2], per_metre, size)
+    s = _ONE - t
     near = (_ONE - v) * (s * distance[i, j, k] + t * distance[i, j, k + 1])
     near += v * (s * distance[i, j + 1, k] + t * distance[i, j + 1, k + 1])
     far = (_ONE - v) * (s * distance[i + 1, j, k] + t * distance[i + 1, j, k + 1])
@@ -214,12 +214,15 @@ def _distance_to_surface(x: ndarray, hand: Hand) -> np.float32:
 
 
 @inlined
-def _carry(x: ndarray, hand: Hand, weights: ndarray, place: ndarray) -> None:
+def _carry(  # noqa: PLR0917
+    x: ndarray, cells: ndarray, low: ndarray, per_metre: np.float32, bones: ndarray, weights: ndarray, place: ndarray
+) -> None:
     """Where skinning takes a canonical point, into `place` (3); its weights, into `weights` (16)."""
-    i, u, _ = _node(x, 0, hand)
-    j, v, _ = _node(x, 1, hand)
-    k, t, _ = _node(x, 2, hand)
-    s, cells, bones = _ONE - t, hand.cells, hand.bones
+    size = cells.shape[0]
+    i, u, _ = _node(x[0], low[0], per_metre, size)
+    j, v, _ = _node(x[1], low[1], per_metre, size)
+    k, t, _ = _node(x[2], low[2], per_metre, size)
+    s = _ONE - t
     a, b, c, d = (_ONE - u) * (_ONE - v), (_ONE - u) * v, u * (_ONE - v), u * v
     for m in range(_BONES):
         near = a * cells[i, j, k, m] + b * cells[i, j + 1, k, m]
@@ -238,12 +241,13 @@ def _carry(x: ndarray, hand: Hand, weights: ndarray, place: ndarray) -> None:
 
 
 @inlined
-def _slopes(x: ndarray, hand: Hand, weights: ndarray) -> None:
+def _slopes(x: ndarray, cells: ndarray, low: ndarray, per_metre: np.float32, weights: ndarray) -> None:
     """Skinning weights at a canonical point, and in the three rows after them their derivatives a metre."""
-    i, u, across = _node(x, 0, hand)
-    j, v, along = _node(x, 1, hand)
-    k, t, up = _node(x, 2, hand)
-    p, q, s, cells = _ONE - u, _ONE - v, _ONE - t, hand.cells
+    size = cells.shape[0]
+    i, u, across = _node(x[0], low[0], per_metre, size)
+    j, v, along = _node(x[1], low[1], per_metre, size)
+    k, t, up = _node(x[2], low[2], per_metre, size)
+    p, q, s = _ONE - u, _ONE - v, _ONE - t
     for m in range(_BONES):
         a, b = cells[i, j, k, m], cells[i, j, k + 1, m]
         c, d = cells[i, j + 1, k, m], cells[i, j + 1, k + 1, m]
@@ -258,14 +262,22 @@ def _slopes(x: ndarray, hand: Hand, weights: ndarray) -> None:
 
 
 @inlined
-def _jacobian(x: ndarray, hand: Hand, weights: ndarray, place: ndarray, derivative: ndarray) -> None:
+def _jacobian(  # noqa: PLR0917
+    x: ndarray,
+    cells: ndarray,
+    low: ndarray,
+    per_metre: np.float32,
+    bones: ndarray,
+    weights: ndarray,
+    place: ndarray,
+    derivative: ndarray,
+) -> None:
     """Where skinning takes a canonical point, and the derivative of that: Σ w_i R_i + (B_i x) ∇w_iᵀ.
 
     Args:
         weights: (4, 16), filled with the skinning weights and their derivatives.
     """
-    _slopes(x, hand, weights)
-    bones = hand.bones
+    _slopes(x, cells, low, per_metre, weights)
     x0, x1, x2 = x[0], x[1], x[2]
     for row in range(3):
         carried, by_x, by_y, by_z = _ZERO, _ZERO, _ZERO, _ZERO

@@ -22,6 +22,8 @@ from tests.palm_model.prior.hands import MODEL, coarse_grids, double, hands, mea
 PAPER = SkinningSettings()
 GESTURES = ("flat", "fist", "pinch")
 SAME_M = 1e-4
+NEAR_M = 0.02
+"""Roots farther from the canonical surface are of bones that have nothing to do with the point: no hand is there."""
 RESIDUAL_M = 1.2e-5
 """`converged_m`, and float32's rounding in evaluating it a second time."""
 
@@ -44,17 +46,13 @@ def share_found(wanted: Roots, found: Roots, *, within_m: float = torch.inf) -> 
 
 @pytest.mark.parametrize("gesture", GESTURES)
 def test_the_fast_search_finds_the_roots_that_all_starts_find(gesture: str) -> None:
-    """≥ 99.5 % of those within its reach of the canonical surface, and the nearest of every point.
-
-    Those farther off are of bones that have nothing to do with the point: no hand is there, and no density.
-    """
+    """≥ 99.5 % of those within 2 cm of the canonical surface, and the nearest of every point."""
     poses = hands(gesture)
     points, pose = shells(poses, 3000)
     every = mean_search(1).find(points, pose, poses)
     fast = mean_search(1, FAST_SKINNING).find(points, pose, poses)
     assert every.valid[:, 0].float().mean() > 0.999
-    assert FAST_SKINNING.reach_m is not None
-    assert share_found(every, fast, within_m=FAST_SKINNING.reach_m) >= 0.995
+    assert share_found(every, fast, within_m=NEAR_M) >= 0.995
     nearest = every._replace(**{name: value[:, :1] for name, value in every._asdict().items()})
     assert share_found(nearest, fast) >= 0.999
     if gesture == "fist":
