@@ -96,7 +96,7 @@ def scene() -> tuple[Poses, InverseSkinning, Rays]:
     poses = dataclasses.replace(poses, vertices=skinning.skin(FLAT.flatten(0, 1), rows, poses).view_as(FLAT).detach())
     rows = torch.arange(2).repeat_interleave(40)
     picked = poses.vertices[rows, torch.randint(0, len(FLAT[0]), (80,), generator=random)]
-    targets = picked + 0.004 * torch.randn(80, 3, generator=random)
+    targets = picked + 0.01 * torch.randn(80, 3, generator=random)
     return poses, skinning, rays_at(targets, torch.randn(80, 3, generator=random), pose=rows)
 
 
@@ -129,14 +129,18 @@ def test_two_peoples_posed_hands_are_seen_where_their_meshes_are() -> None:
         seen = look(net)
     distance, normal = cast(rays, poses)
     facing = (normal * rays.directions).sum(-1) < -0.4
-    hit, missed = distance.isfinite() & facing, ~distance.isfinite()
-    assert int(hit.sum()) > 20
-    assert int(missed.sum()) > 5
+    offset = poses.vertices[rays.pose] - rays.origins[:, None]
+    beside = torch.linalg.vector_norm(torch.linalg.cross(offset, rays.directions[:, None].expand_as(offset)), dim=-1)
+    hit, missed = distance.isfinite() & facing, ~distance.isfinite() & (beside.amin(dim=1) > 0.005)
+    assert int(hit.sum()) > 15
+    assert int(missed.sum()) > 3
     assert float(seen.opacity[hit].median()) > 0.98
-    assert float(seen.opacity[missed].median()) < 0.3
+    assert float(seen.opacity[missed].max()) < 0.1
     assert float((seen.depth - distance)[hit].abs().median()) < 0.0007
     cosine = (nn.functional.normalize(seen.normal, dim=-1) * normal).sum(-1).clamp(-1.0, 1.0)
-    assert float(torch.rad2deg(torch.arccos(cosine))[hit].median()) < 8.0
+    assert (
+        float(torch.rad2deg(torch.arccos(cosine))[hit].median()) < 12.0
+    )  # of facets, where the flat surface has one plane a vertex
 
 
 def test_a_few_steps_on_rays_of_rendered_hands_lower_the_loss() -> None:

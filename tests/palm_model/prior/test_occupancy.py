@@ -58,3 +58,13 @@ def test_distances_between_cells_are_those_of_scipy() -> None:
     for row in range(2):
         expected = distance_transform_edt(~marked[row].numpy())
         np.testing.assert_allclose(_squared_distances(marked, 12)[row].sqrt().numpy(), expected, rtol=1e-6)
+
+
+def test_the_cells_of_a_hand_are_the_same_whoever_else_is_in_the_batch() -> None:
+    points = cloud(3)
+    together, alone = OccupancyGrid.about(points, 0.01, 16), OccupancyGrid.about(points[1:], 0.01, 16)
+    places = 0.08 * torch.randn(1, 2000, 3, generator=torch.Generator().manual_seed(0))
+    found = together.contains(places, torch.tensor([1]))
+    assert torch.equal(found, alone.contains(places, torch.tensor([0])))
+    assert not torch.equal(found, together.contains(places, torch.tensor([0])))
+    assert 100 < int(found.sum()) < 1900

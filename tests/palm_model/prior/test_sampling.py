@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from palm_model.prior.poses import Poses
-from palm_model.prior.sampling import BlindSampler, GuidedSampler
+from palm_model.prior.sampling import BlindSampler, GuidedSampler, sampler_for
 from palm_model.prior.shell import shell_along, surface_points
 from palm_model.prior.volume import Rays, Samples, interval_weights
-from schemas.prior_volume import BlindSampling, GuidedSampling
+from schemas.prior_volume import BlindSampling, GuidedSampling, VolumeSettings
 from tests.palm_model.prior.surfaces import (
     capsule_mesh,
     capsules,
@@ -190,3 +190,13 @@ def test_points_lie_on_the_surface_and_no_part_of_it_is_far_from_one() -> None:
     assert float(torch.cdist(corners, places).amin(dim=1).max()) < 0.004
     assert len(places) < 4000
     np.testing.assert_allclose(torch.linalg.vector_norm(normals, dim=-1).numpy(), 1.0, atol=1e-5)
+
+
+def test_settings_say_which_sampler() -> None:
+    few = VolumeSettings.model_validate({"sampling": {"kind": "guided", "samples": 4}})
+    sampler = sampler_for(few.sampling, *capsule_mesh())
+    assert isinstance(sampler, GuidedSampler)
+    assert sampler.samples == sampler.numbers == 4
+    published = sampler_for(VolumeSettings().sampling, *capsule_mesh())
+    assert isinstance(published, BlindSampler)
+    assert published.samples == 128 + 2 * 16
