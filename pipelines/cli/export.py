@@ -131,7 +131,10 @@ def _say_official(done: "OfficialExport", out: Path) -> None:
     if len(done.left_out) > _LISTED:
         say(f"  and {len(done.left_out) - _LISTED} more.")
     say("Link it as code/load/PALM/NAME, and train with dataset.dataroot=./load/PALM/NAME/folders/")
-    if not done.validation_subjects:
+    say(f"Put these subjects in the place of the official ranges, for training: {', '.join(done.subjects)}.")
+    if done.validation_subjects:
+        say(f"For validation, which reads 12 frames: {', '.join(done.validation_subjects)}.")
+    else:
         say("No subject has 12 frames, which the official validation asks for.")
     if done.standin:
         say(
