@@ -87,10 +87,12 @@ def perceptual(
     scale: int = 2,
 ) -> Float[Tensor, ""]:
     """Perceptual distance of the patches, enlarged bilinearly, mean over all of them."""
-    shown = torch.cat([predicted, target]).movedim(-1, 1)
+    found, wanted = predicted.movedim(-1, 1), target.movedim(-1, 1)
     if scale > 1:
-        shown = functional.interpolate(shown, scale_factor=scale, mode="bilinear", align_corners=False)
-    found, wanted = shown.chunk(2)
+        found, wanted = (
+            functional.interpolate(image, scale_factor=scale, mode="bilinear", align_corners=False)
+            for image in (found, wanted)
+        )
     return network(found, wanted).mean()
 
 

@@ -129,13 +129,14 @@ class PerceptualNetwork(nn.Module):
                 expected=f"two of one shape, {least_side} px or more on a side",
                 found=f"{tuple(first.shape)} and {tuple(second.shape)}",
             )
-        features = (2.0 * torch.cat([first, second]) - 1.0 - self.shift) / self.scale
         least = _LEAST_LENGTH[self.name.rpartition("-")[0]]
+        one, other = ((2.0 * image - 1.0 - self.shift) / self.scale for image in (first, second))
         layers = []
+        # Apart and not as one batch: a target without gradient then costs no way back.
         for stage, head in zip(self.stages, self.heads, strict=True):
-            features = stage(features)
-            one, other = unit_features(features, least).chunk(2)
-            layers.append(((one - other).square() * head).sum(dim=1))
+            one, other = stage(one), stage(other)
+            apart = unit_features(one, least) - unit_features(other, least)
+            layers.append((apart.square() * head).sum(dim=1))
         return layers
 
 
