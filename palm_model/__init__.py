@@ -1,1 +1,1 @@
-"""Networks: keypoint detector, PALM-Net prior, personalisation, relighting, metrics, baselines. Nothing yet."""
+"""Networks: keypoint detector, PALM-Net prior, personalisation, relighting, metrics, baselines."""
