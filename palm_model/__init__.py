@@ -1,1 +1,1 @@
-"""Networks: keypoint detector, PALM-Net prior, personalisation, relighting, metrics, baselines."""
+"""Networks: the keypoint detector; the parts of the PALM-Net prior; metrics."""
