@@ -1,0 +1,160 @@
+"""The three networks of PALM-Net: geometry (eq. 4), radiance (eq. 5) and material (eq. 6)."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from palm_model.prior.encoding import HashEncoding
+from palm_model.prior.harmonics import DIRECTION_WIDTH, encode_directions
+from palm_model.prior.layers import LipschitzNetwork, relu_network, sphere_network
+from schemas.errors import SettingsError
+from schemas.prior_fields import FieldSettings
+
+ALBEDO_RANGE = (0.03, 0.80)
+ALPHA_RANGE = (0.09, 0.99)
+_BETAS = 10
+
+
+class GeometryOut(NamedTuple):
+    """What the geometry network says of n points."""
+
+    sdf: Float[Tensor, "n"]
+    """Metres, negative inside."""
+    feature: Float[Tensor, "n features"]
+    """All the outputs, the SDF in half sides of the cube first."""
+
+
+class Material(NamedTuple):
+    """What the skin is made of at n points."""
+
+    albedo: Float[Tensor, "n 3"]
+    """Linear, in `ALBEDO_RANGE`."""
+    alpha: Float[Tensor, "n"]
+    """GGX α, in `ALPHA_RANGE`."""
+    metallic: Float[Tensor, "n"]
+    """0 to 1."""
+
+
+class GeometryField(nn.Module):
+    """f_g: signed distance and features of canonical points, told pose, shape code and β."""
+
+    def __init__(
+        self,
+        settings: FieldSettings,
+        encoding: HashEncoding,
+        *,
+        half_side: float,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Start as a sphere in the middle of the canonical cube.
+
+        Args:
+            half_side: of the canonical cube, metres.
+        """
+        super().__init__()
+        self.settings, self.encoding, self.half_side = settings, encoding, half_side
+        told = settings.pose_code + settings.shape_code + (_BETAS if settings.use_betas else 0)
+        inputs = 3 + encoding.width + told
+        self.network = sphere_network(inputs, settings.width, settings.features, settings.sphere_radius, generator)
+
+    def forward(
+        self,
+        unit: Float[Tensor, "n 3"],
+        pose_code: Float[Tensor, "n pose"],
+        shape_code: Float[Tensor, "n shape"],
+        betas: Float[Tensor, "n 10"] | None,
+        open_levels: float | None = None,
+    ) -> GeometryOut:
+        """At points of the canonical cube, scaled to [0, 1]³.
+
+        Raises:
+            SettingsError: if the network is to see β and is given none.
+        """
+        told = [pose_code, shape_code]
+        if self.settings.use_betas:
+            if betas is None:
+                raise SettingsError("geometry: expected betas, since use_betas is on, found none.")
+            told.append(betas)
+        values = torch.cat([2.0 * unit - 1.0, self.encoding(unit, open_levels), *told], dim=-1)
+        feature: Tensor = self.network(values)
+        return GeometryOut(feature[:, 0] * self.half_side, feature)
+
+
+class RadianceField(nn.Module):
+    """f_rf: light that leaves canonical points towards the viewer, with a hash grid of its own."""
+
+    def __init__(
+        self, settings: FieldSettings, encoding: HashEncoding, *, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.encoding = encoding
+        told = settings.pose_code + settings.appearance_code
+        inputs = 3 + encoding.width + settings.features + DIRECTION_WIDTH + 3 + told
+        self.network = relu_network(inputs, settings.width, 3, generator)
+
+    def grid(self, unit: Float[Tensor, "n 3"], open_levels: float | None = None) -> Float[Tensor, "n grid"]:
+        """The points, from −1 to 1, and their encoding; the material network sees the same."""
+        return torch.cat([2.0 * unit - 1.0, self.encoding(unit, open_levels)], dim=-1)
+
+    def forward(  # noqa: PLR0917 - as eq. 5 has them
+        self,
+        unit: Float[Tensor, "n 3"],
+        feature: Float[Tensor, "n features"],
+        reflected: Float[Tensor, "n 3"],
+        normal: Float[Tensor, "n 3"],
+        pose_code: Float[Tensor, "n pose"],
+        appearance_code: Float[Tensor, "n appearance"],
+        open_levels: float | None = None,
+        open_bands: float | None = None,
+        *,
+        grid: Float[Tensor, "n grid"] | None = None,
+    ) -> Float[Tensor, "n 3"]:
+        """Linear colour, 0 to 1.
+
+        Args:
+            reflected: the viewing ray mirrored at the normal, unit, world.
+            grid: what `grid` gave for these points, where it is already known.
+        """
+        seen = self.grid(unit, open_levels) if grid is None else grid
+        shown = encode_directions(reflected, open_bands)
+        values = torch.cat([seen, feature, shown, normal, pose_code, appearance_code], dim=-1)
+        return torch.sigmoid(self.network(values))
+
+
+class MaterialField(nn.Module):
+    """f_m: albedo, roughness and metalness of canonical points, by the radiance network's grid."""
+
+    def __init__(
+        self, settings: FieldSettings, radiance: RadianceField, *, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        # In a tuple, it stays the radiance network's: its table is saved, counted and moved to a device once.
+        self._shared = (radiance,)
+        told = settings.pose_code + settings.appearance_code
+        inputs = 3 + radiance.encoding.width + settings.features + told
+        self.network = LipschitzNetwork(inputs, settings.width, 5, generator)
+
+    def lipschitz_bound(self) -> Float[Tensor, ""]:
+        """How steep the network can be, as a loss."""
+        return self.network.bound()
+
+    def forward(
+        self,
+        unit: Float[Tensor, "n 3"],
+        feature: Float[Tensor, "n features"],
+        pose_code: Float[Tensor, "n pose"],
+        appearance_code: Float[Tensor, "n appearance"],
+        open_levels: float | None = None,
+        *,
+        grid: Float[Tensor, "n grid"] | None = None,
+    ) -> Material:
+        """Of points of the canonical cube; `grid` as for the radiance network."""
+        seen = self._shared[0].grid(unit, open_levels) if grid is None else grid
+        raw = torch.sigmoid(self.network(torch.cat([seen, feature, pose_code, appearance_code], dim=-1)))
+        return Material(_between(raw[:, :3], ALBEDO_RANGE), _between(raw[:, 3], ALPHA_RANGE), raw[:, 4])
+
+
+def _between(share: Tensor, ends: tuple[float, float]) -> Tensor:
+    return ends[0] + (ends[1] - ends[0]) * share
