@@ -288,6 +288,14 @@ def _finish(plan: FetchPlan) -> None:
             target.chmod(0o444)
 
 
+def _names(path: Path, descriptor: int) -> bool:
+    """Whether a path still leads to an open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 @contextmanager
 def _alone(fetching: Path, version: str) -> Iterator[Path]:
     """The folder of what is not whole yet, which nobody else uses; removed when all is whole.
@@ -301,8 +309,8 @@ def _alone(fetching: Path, version: str) -> Iterator[Path]:
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not lock.exists() or not os.path.samestat(os.fstat(descriptor), lock.stat()):
-            raise BlockingIOError  # it was unlinked by its holder after we had opened it: another may be in its place
+        if not _names(lock, descriptor):  # its holder unlinked it after we had opened it: another may be in its place
+            raise BlockingIOError
         parts.mkdir(exist_ok=True)
         yield parts
         shutil.rmtree(parts)

@@ -1,5 +1,6 @@
 """Copies of a version: parts, resuming, damage on either side, full disks; from a store and from a web server."""
 
+import fcntl
 import hashlib
 import json
 import subprocess
@@ -255,6 +256,22 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(
     with pytest.raises(StoreError, match=r"expected \d+\.\d\d GB free, found \d+\.\d\d GB. Nothing was fetched"):
         fetch(plan)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_its_holder_unlinked_meanwhile_holds_nobody_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, flock = tmp_path / "0.1.0.lock", fcntl.flock
+
+    def late(descriptor: int, operation: int) -> None:
+        lock.unlink()  # the holder ends, and the next one begins, between our opening the file and our locking it
+        lock.touch()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(ConflictError, match="found another one at work"), fetching._alone(tmp_path, "0.1.0"):
+        pass
+    assert lock.exists()
 
 
 def test_another_version_of_the_same_number_is_left_alone(address: str, tmp_path: Path) -> None:
