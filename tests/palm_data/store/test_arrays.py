@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,26 @@ def test_nothing_is_cast_or_broadcast_into_a_frame(tmp_path: Path, frame: int, p
     array = create_image_array(create_group(tmp_path / "g"), "mask/full", (1, 2, 10, 13), np.uint8, tile_px=8)
     with pytest.raises(StoreError, match=r"mask/full: expected frame 0…0 of \(2, 10, 13\) uint8"):
         write_frame(array, frame, pixels)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "how"),
+    [
+        ("rgb/full", np.uint8, ("zstd", "bitshuffle", 5)),
+        ("mono/half", np.uint8, ("zstd", "bitshuffle", 5)),
+        ("scan/texture", np.uint8, ("zstd", "bitshuffle", 5)),
+        ("hand_mask/full", np.uint8, ("zstd", "noshuffle", 5)),
+        ("depth/half", np.uint16, ("lz4hc", "shuffle", 9)),
+        ("normal/full", np.int16, ("lz4hc", "shuffle", 9)),
+    ],
+)
+def test_each_kind_of_image_is_compressed_as_the_formats_page_says(
+    tmp_path: Path, name: str, dtype: type, how: tuple[str, str, int]
+) -> None:
+    create_image_array(create_group(tmp_path / "g"), name, (1, 2, 10, 13), dtype, tile_px=8)
+    (sharding,) = json.loads((tmp_path / "g" / name / "zarr.json").read_bytes())["codecs"]
+    blosc = sharding["configuration"]["codecs"][1]["configuration"]
+    assert (blosc["cname"], blosc["shuffle"], blosc["clevel"]) == how
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 3), (0, 2, 10, 10), (1, 2, 3, 4, 5, 6)])
