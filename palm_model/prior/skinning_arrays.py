@@ -1,47 +1,26 @@
 """What the compiled search reads and writes, and how its loops are compiled."""
 
-import inspect
-import typing
-from collections.abc import Callable
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from palm_data.maps.kernels import Function, compiled_with
 from palm_model.prior.skinning_grid import SkinningGrids
 
-Function = typing.TypeVar("Function", bound=Callable[..., object])
+_ANY_ORDER = {"reassoc", "contract", "nsz"}
 
 
 def compiled(function: Function) -> Function:
-    """The function, compiled at its first call, with sums in any order: what lets the bones go sixteen at once.
-
-    What it calls must stand in its own file: a compiled function is kept until that file changes.
-    """
-    return _compiled(function, inlined=False)
+    """The function, compiled as elsewhere, but with sums in any order: what lets the bones go sixteen at once."""
+    return compiled_with(function, fastmath=_ANY_ORDER)
 
 
 def inlined(function: Function) -> Function:
     """The same for what only compiled loops call: its code becomes part of theirs."""
-    return _compiled(function, inlined=True)
-
-
-def _compiled(function: Function, *, inlined: bool) -> Function:
-    plain = inspect.unwrap(function)  # under a shape checker the function comes wrapped, and numba needs its bare code
-    options: dict[str, typing.Any] = {
-        "nogil": True,
-        "error_model": "numpy",
-        "fastmath": {"reassoc", "contract", "nsz"},
-        "forceinline": inlined,
-    }
-    try:
-        kept = numba.njit(cache=True, **options)(plain)
-    except RuntimeError:  # numba finds no folder it may write its cache to: a read-only installation
-        kept = numba.njit(**options)(plain)
-    return typing.cast(Function, kept)
+    return compiled_with(function, fastmath=_ANY_ORDER, forceinline=True)
 
 
 class Fields(NamedTuple):
