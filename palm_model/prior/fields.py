@@ -100,26 +100,22 @@ class RadianceField(nn.Module):
 
     def forward(  # noqa: PLR0917 - as eq. 5 has them
         self,
-        unit: Float[Tensor, "n 3"],
+        grid: Float[Tensor, "n grid"],
         feature: Float[Tensor, "n features"],
         reflected: Float[Tensor, "n 3"],
         normal: Float[Tensor, "n 3"],
         pose_code: Float[Tensor, "n pose"],
         appearance_code: Float[Tensor, "n appearance"],
-        open_levels: float | None = None,
         open_bands: float | None = None,
-        *,
-        grid: Float[Tensor, "n grid"] | None = None,
     ) -> Float[Tensor, "n 3"]:
         """Linear colour, 0 to 1.
 
         Args:
+            grid: what `grid` gives for the points.
             reflected: the viewing ray mirrored at the normal, unit, world.
-            grid: what `grid` gave for these points, where it is already known.
         """
-        seen = self.grid(unit, open_levels) if grid is None else grid
         shown = encode_directions(reflected, open_bands)
-        values = torch.cat([seen, feature, shown, normal, pose_code, appearance_code], dim=-1)
+        values = torch.cat([grid, feature, shown, normal, pose_code, appearance_code], dim=-1)
         return torch.sigmoid(self.network(values))
 
 
@@ -129,9 +125,8 @@ class MaterialField(nn.Module):
     def __init__(
         self, settings: FieldSettings, radiance: RadianceField, *, generator: torch.Generator | None = None
     ) -> None:
+        """Take the radiance network whose `grid` it will be given; the grid stays that network's."""
         super().__init__()
-        # In a tuple, it stays the radiance network's: its table is saved, counted and moved to a device once.
-        self._shared = (radiance,)
         told = settings.pose_code + settings.appearance_code
         inputs = 3 + radiance.encoding.width + settings.features + told
         self.network = LipschitzNetwork(inputs, settings.width, 5, generator)
@@ -142,17 +137,13 @@ class MaterialField(nn.Module):
 
     def forward(
         self,
-        unit: Float[Tensor, "n 3"],
+        grid: Float[Tensor, "n grid"],
         feature: Float[Tensor, "n features"],
         pose_code: Float[Tensor, "n pose"],
         appearance_code: Float[Tensor, "n appearance"],
-        open_levels: float | None = None,
-        *,
-        grid: Float[Tensor, "n grid"] | None = None,
     ) -> Material:
-        """Of points of the canonical cube; `grid` as for the radiance network."""
-        seen = self._shared[0].grid(unit, open_levels) if grid is None else grid
-        raw = torch.sigmoid(self.network(torch.cat([seen, feature, pose_code, appearance_code], dim=-1)))
+        """Of points of the canonical cube; `grid` is what the radiance network's gives for them."""
+        raw = torch.sigmoid(self.network(torch.cat([grid, feature, pose_code, appearance_code], dim=-1)))
         return Material(_between(raw[:, :3], ALBEDO_RANGE), _between(raw[:, 3], ALPHA_RANGE), raw[:, 4])
 
 

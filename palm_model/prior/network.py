@@ -248,12 +248,11 @@ class PalmNet(nn.Module):
         reflected = at.direction - 2.0 * towards * at.normal
         codes, progress = hands.codes, hands.progress
         pose, appearance = codes.pose[at.pose], codes.appearance[at.pose]
-        colour = self.radiance(
-            at.unit, at.feature, reflected, at.normal, pose, appearance, progress.levels, progress.bands
-        )
+        grid = self.radiance.grid(at.unit, progress.levels)
+        colour = self.radiance(grid, at.feature, reflected, at.normal, pose, appearance, progress.bands)
         shown = [colour, at.normal]
         if self.material is not None:
-            own: MaterialValues = self.material(at.unit, at.feature, pose, appearance, progress.levels)
+            own: MaterialValues = self.material(grid, at.feature, pose, appearance)
             shown += [own.albedo, own.alpha[:, None], own.metallic[:, None]]
         return torch.cat(shown, dim=-1)
 

@@ -55,15 +55,17 @@ class Geometry(Protocol):
 class Radiance(Protocol):
     """f_rf of eq. 5."""
 
+    def grid(self, unit: Float[Tensor, "n 3"], open_levels: float | None) -> Float[Tensor, "n grid"]:
+        """Points of the canonical cube, scaled to [0, 1]³, as this network and that of the material see them."""
+
     def __call__(  # noqa: PLR0917 - as eq. 5 has them
         self,
-        unit: Float[Tensor, "n 3"],
+        grid: Float[Tensor, "n grid"],
         feature: Float[Tensor, "n f"],
         reflected: Float[Tensor, "n 3"],
         normal: Float[Tensor, "n 3"],
         pose_code: Float[Tensor, "n pose"],
         appearance_code: Float[Tensor, "n appearance"],
-        open_levels: float | None,
         open_bands: float | None,
     ) -> Float[Tensor, "n 3"]:
         """Linear light towards the viewer, directions and normals in the world."""
@@ -74,13 +76,12 @@ class Materials(Protocol):
 
     def __call__(
         self,
-        unit: Float[Tensor, "n 3"],
+        grid: Float[Tensor, "n grid"],
         feature: Float[Tensor, "n f"],
         pose_code: Float[Tensor, "n pose"],
         appearance_code: Float[Tensor, "n appearance"],
-        open_levels: float | None,
     ) -> MaterialValues:
-        """Of points of the canonical cube."""
+        """Of points of the canonical cube, as the radiance network's grid has them."""
 
 
 class DensityOf(Protocol):

@@ -44,16 +44,21 @@ class KnownGeometry:
         return Geometry(self.sdf(BOX.from_unit(unit)) - shape_code[:, 0], shape_code[:, :1])
 
 
-def shown_normals(unit: Tensor, feature: Tensor, reflected: Tensor, normal: Tensor, *codes: object) -> Tensor:
+class ShownNormals:
     """A colour of everything that it is given: the reflected direction, from 0 to 1."""
-    assert len(unit) == len(feature) == len(normal)
-    assert len(codes) == 4
-    return 0.5 + 0.5 * reflected
+
+    def grid(self, unit: Tensor, _: float | None) -> Tensor:
+        return unit
+
+    def __call__(self, grid: Tensor, feature: Tensor, reflected: Tensor, normal: Tensor, *codes: object) -> Tensor:
+        assert len(grid) == len(feature) == len(normal)
+        assert len(codes) == 3
+        return 0.5 + 0.5 * reflected
 
 
-def known_material(unit: Tensor, feature: Tensor, *codes: object) -> Material:
-    assert len(codes) == 3
-    return Material(unit, feature[:, 0] + 0.25, torch.full_like(unit[:, 0], 0.5))
+def known_material(grid: Tensor, feature: Tensor, *codes: object) -> Material:
+    assert len(codes) == 2
+    return Material(grid, feature[:, 0] + 0.25, torch.full_like(grid[:, 0], 0.5))
 
 
 @dataclass

@@ -18,8 +18,8 @@ from tests.palm_model.prior.small_fields import (
     LearnedSphere,
     RigidSkinning,
     RowCodes,
+    ShownNormals,
     known_material,
-    shown_normals,
 )
 from tests.palm_model.prior.surfaces import icosphere, random_rays, rays_at, standing
 
@@ -36,7 +36,7 @@ def sphere(points: Tensor) -> Tensor:
 def network(geometry: object, lifted: tuple[float, ...] = (0.0,), **settings: object) -> PalmNet:
     codes = RowCodes(torch.tensor(lifted)[:, None])
     return PalmNet(
-        geometry, shown_normals, known_material, Laplace(), codes, box=BOX, settings=VolumeSettings(**settings)
+        geometry, ShownNormals(), known_material, Laplace(), codes, box=BOX, settings=VolumeSettings(**settings)
     )
 
 

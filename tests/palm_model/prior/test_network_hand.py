@@ -70,7 +70,10 @@ class NormalColour(nn.Module):
         nn.init.eye_(self.mix.weight)
         nn.init.constant_(self.mix.bias, 1.0)
 
-    def forward(self, unit: Tensor, feature: Tensor, reflected: Tensor, normal: Tensor, *codes: object) -> Tensor:
+    def grid(self, unit: Tensor, _: float | None) -> Tensor:
+        return unit
+
+    def forward(self, grid: Tensor, feature: Tensor, reflected: Tensor, normal: Tensor, *codes: object) -> Tensor:
         return 0.5 * self.mix(normal)
 
 
