@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from palm_model.prior.directions import frame
 from palm_model.prior.perceptual import PerceptualNetwork
 from palm_model.prior.schedule import Schedule, active, weight_at
 from schemas.errors import SettingsError
@@ -104,18 +105,11 @@ def tangent_neighbours(
 ) -> Float[Tensor, "points 3"]:
     """Points a step along the surface, in a direction drawn evenly from the tangent plane.
 
-    The plane's basis is that of Duff and others, "Building an Orthonormal Basis, Revisited" (2017).
-
     Args:
         normals: unit vectors.
         uniform: numbers from [0, 1).
     """
-    x, y, z = normals.detach().unbind(dim=-1)
-    sign = torch.where(z < 0, -1.0, 1.0).to(z.dtype)
-    a = -1.0 / (sign + z)
-    b = x * y * a
-    first = torch.stack([1.0 + sign * x.square() * a, sign * b, -sign * x], dim=-1)
-    second = torch.stack([b, sign + y.square() * a, -y], dim=-1)
+    first, second = frame(normals.detach())
     angle = 2.0 * math.pi * uniform[:, None]
     return points + step_m * (angle.cos() * first + angle.sin() * second)
 
