@@ -124,18 +124,6 @@ def tangent_curvature(normals: Float[Tensor, "points 3"], neighbours: Float[Tens
     return torch.atan2(sine, (normals * neighbours).sum(dim=-1)).mean() / math.pi
 
 
-def tetrahedral_laplacian(
-    centre: Float[Tensor, " points"], corners: Float[Tensor, "points 4"], offset_m: float
-) -> Float[Tensor, " points"]:
-    """∇²s, 1/m, from the SDF at points and at the four corners about each that finite-difference normals take.
-
-    The corners lie at offset × (1, −1, −1), (−1, −1, 1), (−1, 1, −1), (1, 1, 1). Their outer products add up to four
-    times the identity, so that Σ s_i − 4 s = 2 offset² ∇²s, up to third derivatives. (Autograd would find zero: a
-    linearly interpolated grid has no second derivative.)
-    """
-    return (corners.sum(dim=-1) - 4.0 * centre) / (2.0 * offset_m**2)
-
-
 def sdf_laplacian(laplacian: Float[Tensor, " points"], step_m: float) -> Float[Tensor, ""]:
     """Mean of |∇²s| × step / 2π.
 

@@ -26,6 +26,16 @@ def tetrahedral_gradient(values: Float[Tensor, "4 n"], reach_m: float) -> Float[
     return torch.einsum("kn,kx->nx", values, corners)
 
 
+def tetrahedral_laplacian(
+    centre: Float[Tensor, "n"], values: Float[Tensor, "4 n"], reach_m: float
+) -> Float[Tensor, "n"]:
+    """∇²s, 1/m, from values at points and at those corners: their mean is s + ε²/6 ∇²s, up to third derivatives.
+
+    Autograd would find zero: a linearly interpolated grid has no second derivative.
+    """
+    return (values.mean(dim=0) - centre) * (6.0 / reach_m**2)
+
+
 def autograd_gradient(
     field: Callable[[Float[Tensor, "n 3"]], tuple[Float[Tensor, "n"], Float[Tensor, "n f"]]],
     points: Float[Tensor, "n 3"],

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -9,9 +10,9 @@ from torch.autograd import gradcheck
 from torch.nn import functional
 
 from palm_model.prior import losses
+from palm_model.prior.normals import tetrahedral_laplacian, tetrahedron
 
 DOUBLE = torch.float64
-TETRAHEDRON = torch.tensor([[1, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]], dtype=DOUBLE)
 
 
 def numbers(*shape: int, seed: int = 0, gradient: bool = False) -> Tensor:
@@ -203,9 +204,8 @@ def test_opposite_normals_are_the_largest_curvature() -> None:
     assert losses.tangent_curvature(first, -first).item() == pytest.approx(1.0)
 
 
-def _laplacian(field: object, points: Tensor, offset_m: float) -> Tensor:
-    corners = torch.stack([field(points + offset_m * corner) for corner in TETRAHEDRON], dim=-1)  # type: ignore[operator]
-    return losses.tetrahedral_laplacian(field(points), corners, offset_m)  # type: ignore[operator]
+def _laplacian(field: Callable[[Tensor], Tensor], points: Tensor, reach_m: float) -> Tensor:
+    return tetrahedral_laplacian(field(points), field(tetrahedron(points, reach_m)), reach_m)
 
 
 def test_the_laplacian_of_a_sphere_is_twice_its_curvature() -> None:
@@ -260,7 +260,7 @@ def test_gradients_are_right() -> None:
     assert gradcheck(losses.latent, (points,))
     assert gradcheck(losses.tangent_curvature, (normals, others))
     assert gradcheck(
-        lambda centre, corners: losses.sdf_laplacian(losses.tetrahedral_laplacian(centre, corners, 0.5), 1.0),
+        lambda centre, corners: losses.sdf_laplacian(tetrahedral_laplacian(centre, corners, 0.5), 1.0),
         (numbers(4, seed=7, gradient=True), 2 + numbers(4, 4, seed=6, gradient=True)),
     )
     assert gradcheck(losses.relative_smoothness, (points, 0.5 + numbers(4, 3, seed=8, gradient=True)))
