@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from palm_model.prior.volume import interval_weights
 from schemas.prior_pbr import SecondarySettings
 
 Density = Callable[[Float[Tensor, "k 3"], Int[Tensor, "k"]], Float[Tensor, "k"]]
@@ -96,12 +97,10 @@ class SecondaryMarch:
             places = points[active, None] + distance[..., None] * directions[active, None]
             density = self._densities(places, owner[active])
             counted, least[active], left[active] = self._counted(density, least[active], left[active])
-            passed = torch.exp(-settings.step_m * torch.cumsum(counted, dim=1))
-            before = torch.cat([passed.new_ones(len(passed), 1), passed[:, :-1]], dim=1)
             if self._radiance is not None:
-                weight = through[active, None] * (before - passed)
+                weight = through[active, None] * interval_weights(counted, torch.full_like(counted, settings.step_m))
                 arriving[active] += self._sent(weight, places, directions[active], owner[active])
-            through[active] = through[active] * passed[:, -1]
+            through[active] = through[active] * torch.exp(-settings.step_m * counted.sum(dim=1))
             active = active[through[active] > settings.stop_below]
             if not len(active):
                 break
