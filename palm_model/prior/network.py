@@ -29,6 +29,7 @@ from palm_model.prior.rendered import Rendered, joined
 from palm_model.prior.sampling import Sampler
 from palm_model.prior.skinning import blended_rotation
 from palm_model.prior.volume import Rays, Samples, composite, interval_weights
+from schemas.errors import SettingsError
 from schemas.prior_volume import VolumeSettings
 
 
@@ -55,16 +56,28 @@ class _Where(NamedTuple):
     canonical: Float[Tensor, "s 3"]
 
 
-class _Hands(NamedTuple):
-    """The hands of a call, and how they are asked."""
+class _Told(NamedTuple):
+    """What the networks are told of the hands of a call."""
 
     poses: Poses
     codes: Codes
-    skinning: Skinning
     progress: Progress
 
 
-class _Surface(NamedTuple):
+class _Hands(NamedTuple):
+    """The same, and how the hands' canonical points are found."""
+
+    told: _Told
+    skinning: Skinning
+
+    @property
+    def poses(self) -> Poses:
+        return self.told.poses
+
+
+class Surface(NamedTuple):
+    """What the geometry network says of samples."""
+
     sdf: Float[Tensor, "s"]
     feature: Float[Tensor, "s f"]
     gradient: Float[Tensor, "s 3"]
@@ -118,10 +131,10 @@ class PalmNet(nn.Module):
             skinning: with grids whose rows are those of `poses`.
             uniform: the sampler's numbers; None: samples in the middle.
         """
-        hands = _Hands(poses, self.conditioning(poses), skinning, progress)
+        hands = _Hands(_Told(poses, self.conditioning(poses), progress), skinning)
         samples = sampler(rays, poses, partial(self._density, hands), uniform)
         where = self._canonical(hands, rays, samples.distance, samples.valid)
-        surface = self._surface(hands, where)
+        surface = self._surface(hands.told, where.canonical, where.pose)
         thick = torch.zeros_like(samples.width).index_put((where.ray, where.column), self.density(surface.sdf))
         weights = interval_weights(thick, samples.width)
         seen = self._seen(weights, where)
@@ -132,7 +145,7 @@ class PalmNet(nn.Module):
             rays.directions[where.ray[seen]],
             where.pose[seen],
         )
-        shown = self._shown(hands, shading)
+        shown = self._shown(hands.told, shading)
         table = weights.new_zeros((*weights.shape, shown.shape[-1]))
         table = table.index_put((where.ray[seen], where.column[seen]), shown)
         return _rendered(composite(weights, table), weights, samples, where, surface)
@@ -164,12 +177,55 @@ class PalmNet(nn.Module):
             parts.append(part)
         return joined(parts, step)
 
+    def signed_distance(
+        self,
+        canonical: Float[Tensor, "s 3"],
+        pose: Int[Tensor, "s"],
+        poses: Poses,
+        *,
+        gradient: bool = False,
+        progress: Progress = ALL_OPEN,
+    ) -> Surface:
+        """What the geometry network says of canonical points of the hands, differentiably.
+
+        Args:
+            canonical: metres.
+            pose: each point's row in `poses`.
+            gradient: whether the SDF's gradient is asked for too; zero otherwise.
+        """
+        told = _Told(poses, self.conditioning(poses), progress)
+        if gradient:
+            return self._surface(told, canonical, pose)
+        sdf, feature = self._sdf(told, canonical, pose)
+        return Surface(sdf, feature, torch.zeros_like(canonical))
+
+    def materials(
+        self,
+        canonical: Float[Tensor, "s 3"],
+        pose: Int[Tensor, "s"],
+        poses: Poses,
+        *,
+        progress: Progress = ALL_OPEN,
+    ) -> MaterialValues:
+        """What the skin is made of at canonical points (metres) of the hands, differentiably.
+
+        Raises:
+            SettingsError: if there is no material network.
+        """
+        if self.material is None:
+            raise SettingsError("prior: expected a material network, found none.")
+        told = _Told(poses, self.conditioning(poses), progress)
+        _, feature = self._sdf(told, canonical, pose)
+        codes = told.codes
+        grid = self.radiance.grid(self.box.to_unit(canonical), progress.levels)
+        return self.material(grid, feature, codes.pose[pose], codes.appearance[pose])
+
     def _sdf(
-        self, hands: _Hands, points: Float[Tensor, "s 3"], pose: Int[Tensor, "s"]
+        self, told: _Told, points: Float[Tensor, "s 3"], pose: Int[Tensor, "s"]
     ) -> tuple[Float[Tensor, "s"], Float[Tensor, "s f"]]:
         """Signed distance and features at canonical points."""
-        codes, unit = hands.codes, self.box.to_unit(points)
-        betas, levels = hands.poses.betas[pose], hands.progress.geometry_levels
+        codes, unit = told.codes, self.box.to_unit(points)
+        betas, levels = told.poses.betas[pose], told.progress.geometry_levels
         out = self.geometry(unit, codes.pose[pose], codes.shape[pose], betas, levels)
         return out.sdf, out.feature
 
@@ -197,7 +253,7 @@ class PalmNet(nn.Module):
         if len(several):
             row, slot = roots.valid[several].nonzero(as_tuple=True)
             of = several[row]
-            sdf, _ = self._sdf(hands, roots.points[of, slot], pose[of])
+            sdf, _ = self._sdf(hands.told, roots.points[of, slot], pose[of])
             table = sdf.new_full((len(several), roots.valid.shape[1]), torch.inf).index_put((row, slot), sdf)
             best[several] = table.argmin(dim=-1)
         return best
@@ -208,22 +264,22 @@ class PalmNet(nn.Module):
     ) -> Float[Tensor, "n k"]:
         """For the sampler's rounds."""
         at = self._canonical(hands, rays, distance, where)
-        sdf, _ = self._sdf(hands, at.canonical, at.pose)
+        sdf, _ = self._sdf(hands.told, at.canonical, at.pose)
         return torch.zeros_like(distance).index_put((at.ray, at.column), self.density(sdf))
 
-    def _surface(self, hands: _Hands, where: _Where) -> _Surface:
+    def _surface(self, told: _Told, canonical: Float[Tensor, "s 3"], pose: Int[Tensor, "s"]) -> Surface:
         """Signed distance, features and gradient.
 
         Of the four evaluations about a point the mean stands for the point itself: off by a sixth of ε² times the
         SDF's Laplacian, far below a micrometre on a finger.
         """
         if self.settings.normals == "autograd":
-            return _Surface(*autograd_gradient(lambda at: self._sdf(hands, at, where.pose), where.canonical))
+            return Surface(*autograd_gradient(lambda at: self._sdf(told, at, pose), canonical))
         reach = self.settings.tetrahedron_m
-        corners = tetrahedron(where.canonical, reach)
-        sdf, feature = self._sdf(hands, corners.flatten(0, 1), where.pose.repeat(4))
+        corners = tetrahedron(canonical, reach)
+        sdf, feature = self._sdf(told, corners.flatten(0, 1), pose.repeat(4))
         sdf = sdf.view(4, -1)
-        return _Surface(sdf.mean(0), feature.unflatten(0, (4, -1)).mean(0), tetrahedral_gradient(sdf, reach))
+        return Surface(sdf.mean(0), feature.unflatten(0, (4, -1)).mean(0), tetrahedral_gradient(sdf, reach))
 
     def _seen(self, weights: Float[Tensor, "n m"], where: _Where) -> Int[Tensor, "seen"]:
         """Samples that are worth a colour."""
@@ -242,11 +298,11 @@ class PalmNet(nn.Module):
                 )
         return carried_normals(gradient[seen], turn)
 
-    def _shown(self, hands: _Hands, at: _Shading) -> Float[Tensor, "s c"]:
+    def _shown(self, told: _Told, at: _Shading) -> Float[Tensor, "s c"]:
         """Colour (3), normal (3) and, with a material network, albedo (3), α and metallic of samples."""
         towards = (at.direction * at.normal).sum(dim=-1, keepdim=True)
         reflected = at.direction - 2.0 * towards * at.normal
-        codes, progress = hands.codes, hands.progress
+        codes, progress = told.codes, told.progress
         pose, appearance = codes.pose[at.pose], codes.appearance[at.pose]
         grid = self.radiance.grid(at.unit, progress.levels)
         colour = self.radiance(grid, at.feature, reflected, at.normal, pose, appearance, progress.bands)
@@ -267,7 +323,7 @@ def _rendered(
     weights: Float[Tensor, "n m"],
     samples: Samples,
     where: _Where,
-    surface: _Surface,
+    surface: Surface,
 ) -> Rendered:
     opacity = weights.sum(dim=-1)
     far = (weights * samples.distance).sum(dim=-1)

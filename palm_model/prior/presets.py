@@ -1,0 +1,193 @@
+"""The presets: the same training at four sizes, as numbers."""
+
+from collections.abc import Callable, Mapping
+from typing import get_args
+
+from schemas.errors import SettingsError
+from schemas.prior import Opening, PresetName, PriorSettings, TrainingSettings
+from schemas.prior_encoding import EncodingSettings
+from schemas.prior_fields import FieldSettings
+from schemas.prior_losses import Constant, FromStep, Linear, LossSettings
+from schemas.prior_skinning import FAST_SKINNING, SkinningSettings
+from schemas.prior_volume import BlindSampling, GuidedSampling, VolumeSettings
+
+
+def preset(name: str) -> PriorSettings:
+    """The settings of a preset.
+
+    tiny: a few minutes on two cores, to see that everything works. cpu: a usable prior in twenty minutes on two cores.
+    gpu: one GPU, about an hour. paper: what the authors published, as far as they said it.
+
+    Raises:
+        SettingsError: if there is no such preset.
+    """
+    if name not in get_args(PresetName):
+        raise SettingsError(f"preset: expected one of {', '.join(get_args(PresetName))}, found {name!r}.")
+    return _PRESETS[name]()
+
+
+def _tiny() -> PriorSettings:
+    encoding = EncodingSettings(levels=8, log2_table_size=14, growth=1.6)
+    return _small(
+        "tiny",
+        encoding,
+        FieldSettings(width=32, pose_code=8, shape_code=16, appearance_code=16, code_std=0.05),
+        GuidedSampling(samples=12),
+        LossSettings(**_small_losses(600), perceptual=None, laplacian_step_m=1e-3),
+        steps=600,
+        patches=0,
+    )
+
+
+def _cpu() -> PriorSettings:
+    encoding = EncodingSettings(levels=12, log2_table_size=16)
+    losses = LossSettings(
+        **_small_losses(4000),
+        perceptual=FromStep(step=6, then=Constant(weight=0.1)),
+        perceptual_network="st-lpips-alex",
+        laplacian_step_m=1e-3,
+    )
+    return _small("cpu", encoding, FieldSettings(code_std=0.05), GuidedSampling(), losses, steps=4000, patches=1)
+
+
+def _small(
+    name: PresetName,
+    encoding: EncodingSettings,
+    fields: FieldSettings,
+    sampling: GuidedSampling,
+    losses: LossSettings,
+    *,
+    steps: int,
+    patches: int,
+) -> PriorSettings:
+    """What the presets for two cores have in common: 512 rays a step, guided by the registered surface."""
+    patch_px, bundles = 16, 4
+    return PriorSettings(
+        preset=name,
+        fields=fields,
+        geometry_encoding=encoding,
+        radiance_encoding=encoding,
+        volume=VolumeSettings(sampling=sampling, negligible_weight=1e-3, tetrahedron_m=5e-4),
+        skinning=FAST_SKINNING,
+        losses=losses,
+        training=TrainingSettings(
+            steps=steps,
+            bundles=bundles,
+            bundle_rays=(512 - patches * patch_px**2) // bundles,
+            patches=patches,
+            patch_px=patch_px,
+            table_rate=1e-2,
+            network_rate=2e-3,
+            geometry_rate=0.3,
+            density_rate=1e-5,
+            warm_up=50,
+            last_rate=0.05,
+            clip_norm=1.0,
+            geometry_from=0,
+            levels=Opening(first=4.0, after=steps // 10, every=steps / 20),
+            bands=Opening(first=0.0, after=steps // 2, every=steps / 8),
+            geometry_levels=None,
+            validation_views=6,
+            validate_every=max(steps // 10, 1),
+            save_every=200,
+        ),
+    )
+
+
+def _small_losses(steps: int) -> Mapping[str, object]:
+    return {
+        "colour": Constant(weight=1.0),
+        "pbr_colour": None,
+        "segmentation": Linear(start=0.1, end=0.01, last_step=steps),
+        "normal": Linear(start=0.1, end=0.05, last_step=steps),
+        "eikonal": Constant(weight=0.01),
+        "laplacian": Constant(weight=0.1),
+        "latent_shape": Constant(weight=1e-3),
+        "latent_appearance": Constant(weight=1e-3),
+    }
+
+
+def _gpu() -> PriorSettings:
+    encoding = EncodingSettings(levels=16, log2_table_size=19)
+    return PriorSettings(
+        preset="gpu",
+        fields=FieldSettings(code_std=0.05),
+        geometry_encoding=encoding,
+        radiance_encoding=encoding,
+        volume=VolumeSettings(sampling=GuidedSampling(samples=32), negligible_weight=1e-4),
+        skinning=FAST_SKINNING,
+        losses=LossSettings(
+            **_small_losses(24000), perceptual=FromStep(step=6, then=Constant(weight=0.1)), laplacian_step_m=1e-3
+        ),
+        training=_large_training(
+            steps=24000,
+            bundles=16,
+            bundle_rays=256,
+            patches=4,
+            patch_px=32,
+            geometry_from=0,
+            micro_batches=4,
+            mixed_precision=True,
+        ),
+    )
+
+
+def _paper() -> PriorSettings:
+    return PriorSettings(
+        preset="paper",
+        fields=FieldSettings(),
+        geometry_encoding=EncodingSettings(),
+        radiance_encoding=EncodingSettings(),
+        volume=VolumeSettings(sampling=BlindSampling()),
+        skinning=SkinningSettings(),
+        losses=LossSettings(pbr_colour=None),
+        training=_large_training(
+            steps=24000,
+            bundles=8,
+            bundle_rays=1024,
+            patches=8,
+            patch_px=32,
+            geometry_from=6002,
+            micro_batches=8,
+            mixed_precision=False,
+        ),
+    )
+
+
+def _large_training(
+    *,
+    steps: int,
+    bundles: int,
+    bundle_rays: int,
+    patches: int,
+    patch_px: int,
+    geometry_from: int,
+    micro_batches: int,
+    mixed_precision: bool,
+) -> TrainingSettings:
+    return TrainingSettings(
+        steps=steps,
+        bundles=bundles,
+        bundle_rays=bundle_rays,
+        patches=patches,
+        patch_px=patch_px,
+        table_rate=1e-3,
+        network_rate=1e-3,
+        geometry_rate=1.0,
+        density_rate=1e-5,
+        warm_up=1000,
+        last_rate=0.1,
+        clip_norm=1.0,
+        geometry_from=geometry_from,
+        levels=Opening(first=4.0, after=3000, every=500.0),
+        bands=Opening(first=0.0, after=3000, every=2000.0),
+        geometry_levels=None,
+        micro_batches=micro_batches,
+        mixed_precision=mixed_precision,
+        validation_views=16,
+        validate_every=1000,
+        save_every=500,
+    )
+
+
+_PRESETS: Mapping[str, Callable[[], PriorSettings]] = {"tiny": _tiny, "cpu": _cpu, "gpu": _gpu, "paper": _paper}
