@@ -48,6 +48,10 @@ class SettingsError(PalmError):
     """A setting is missing, unknown or out of range."""
 
 
+class TrainingError(PalmError):
+    """A training cannot go on."""
+
+
 class ConsentError(PalmError):
     """The data of a person who has not granted consent, or has withdrawn it, was about to be used."""
 

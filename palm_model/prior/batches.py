@@ -1,0 +1,312 @@
+"""What a training step sees: bundles of rays and square patches from a release, by the step's number alone.
+
+Every step has one global batch, whatever the number of processes: each takes its share of its bundles and patches. So
+does every part of a step that is taken in several, and every view comes once before any comes again.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from palm_data.loader.order import epoch_order, sample_generator
+from palm_data.loader.release import Release
+from palm_data.loader.selection import selected_views
+from palm_data.loader.torch_dataset import TorchDataset
+from palm_model.prior.hands import ReleasedHands
+from palm_model.prior.volume import Rays
+from schemas.errors import BadInputError, IntegrityError, StoreError
+from schemas.ids import CameraId, SubjectId
+from schemas.prior import PriorSettings
+
+_log = logging.getLogger(__name__)
+_FIELDS = ("rgb", "normal")
+_TRIES = 16
+_Kind = Literal["rays", "patches"]
+_LOOKED_AT = 16
+"""Bundles in which a scan's normal is looked for before a training that needs normals starts."""
+
+
+class ViewKey(NamedTuple):
+    """One image of a release."""
+
+    subject_id: SubjectId
+    frame: int
+    camera_id: CameraId
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rays of some views and what was seen along them; those of patches last, row by row, patch by patch."""
+
+    rays: Rays
+    """`pose` counts the rows of `hands`."""
+    colour: Float[Tensor, "n 3"]
+    """sRGB in [0, 1], black where the hand is not."""
+    mask: Bool[Tensor, " n"]
+    """Where the hand is."""
+    normal: Float[Tensor, "n 3"]
+    """Of the scan, world; zero where there is none."""
+    hands: tuple[int, ...]
+    """Rows of the released hands, one for each bundle and patch."""
+    patches: int
+    """How many of the rays' ends are patches, each of `patch_px`² rays."""
+    patch_px: int
+    uniform: Float[Tensor, "n numbers"]
+    """Random numbers of each ray from [0, 1), the same however a step is shared out; first the sampler's."""
+    skipped: int
+    """Views that could not be read, in whose place others came."""
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same on a device."""
+        moved: dict[str, Any] = {}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            moved[one.name] = value.to(device) if isinstance(value, Tensor | Rays) else value
+        return Batch(**moved)
+
+    def images(self, values: Float[Tensor, "n c"]) -> Float[Tensor, "patches side side c"]:
+        """The patches of a value a ray."""
+        first = len(values) - self.patches * self.patch_px**2
+        return values[first:].view(self.patches, self.patch_px, self.patch_px, -1)
+
+
+class Batches:
+    """The batches of a training."""
+
+    def __init__(self, release: Release, hands: ReleasedHands, settings: PriorSettings, *, numbers: int) -> None:
+        """Take the views.
+
+        Args:
+            numbers: random numbers that a ray takes.
+
+        Raises:
+            BadInputError: if there are too few people, no views, or no normals where the losses need them.
+            StoreError: if a camera, a field or a tier is not known, or the version has no labels.
+        """
+        self.hands, self._settings, self._numbers = hands, settings, numbers
+        training = settings.training
+        self.release = _shown(release, settings)
+        cameras = training_cameras(self.release, settings)
+        fields, region = (*_FIELDS, training.region), training.region
+        self._rays = self.release.rays(
+            training.bundle_rays, fields=fields, region=region, cameras=cameras, seed=settings.seed
+        )
+        self._patches = self.release.patches(
+            training.patch_px, fields=(*fields, "camera"), region=region, cameras=cameras, seed=settings.seed + 1
+        )
+        self.views = view_keys(self.release, cameras)
+        self.validation, self._kept = self._set_aside()
+        self._check()
+
+    def digest(self) -> str:
+        """What is drawn, and how."""
+        return f"{self._rays.digest()} {self._patches.digest()}"
+
+    def validation_batches(self, rays: int) -> Iterator[Batch]:
+        """So many rays of each view that was set aside, the same ones every time.
+
+        Raises:
+            IntegrityError: if a view is damaged.
+        """
+        training = self._settings.training
+        for key in self.validation:
+            view = self.release.filtered(where={"subject_id": key.subject_id, "frame": key.frame})
+            dataset = view.rays(
+                rays,
+                fields=(*_FIELDS, training.region),
+                region=training.region,
+                cameras=[key.camera_id],
+                seed=self._settings.seed,
+            )
+            yield rays_batch(dataset[0], self.hands.row(key.subject_id, key.frame), training.region)
+
+    def share(self, step: int, part: int, parts: int) -> Batch:
+        """One of equal parts of a step's global batch.
+
+        Raises:
+            IntegrityError: if a view and those that would stand in for it are all damaged.
+        """
+        training = self._settings.training
+        found, skipped = [], 0
+        kinds: tuple[tuple[_Kind, int], ...] = (("rays", training.bundles), ("patches", training.patches))
+        for kind, count in kinds:
+            for place in range(part, count, parts):
+                bundle, missed = self._drawn(kind, step * count + place)
+                found.append(bundle)
+                skipped += missed
+        whole = [one for one in found if one.hands]
+        return replace(_joined(whole), skipped=skipped)
+
+    def _drawn(self, kind: _Kind, position: int) -> tuple[Batch, int]:
+        """The bundle at a position of the endless order of its kind, or the next that can be read."""
+        dataset = self._rays if kind == "rays" else self._patches
+        length = len(self._kept)
+        for missed in range(_TRIES):
+            epoch, at = divmod(position + missed * (length // _TRIES + 1), length)
+            order = epoch_order(length, self._settings.seed, 2 * epoch + (kind == "patches"), shuffle=True)
+            index = int(self._kept[order[at]])
+            try:
+                return self._batch(kind, dataset, epoch, index, position), missed
+            except (IntegrityError, StoreError) as error:
+                if missed + 1 == _TRIES:
+                    raise
+                _log.warning("%s: left out, another is taken: %s", self.views[index], error)
+        raise AssertionError("unreachable")
+
+    def _batch(self, kind: _Kind, dataset: TorchDataset, epoch: int, index: int, position: int) -> Batch:
+        sample = dataset[epoch, index]
+        row = self.hands.row(sample["subject_id"], int(sample["frame"]))
+        region = self._settings.training.region
+        batch = rays_batch(sample, row, region) if kind == "rays" else patch_batch(sample, row, region)
+        random = sample_generator(self._settings.seed + 2, int(kind == "patches"), position)
+        uniform = random.random((len(batch.rays), self._numbers), dtype=np.float32)
+        return replace(batch, uniform=torch.from_numpy(uniform))
+
+    def _set_aside(self) -> tuple[tuple[ViewKey, ...], Int[np.ndarray, " kept"]]:
+        """Views for validation, and the places of all others."""
+        count = min(self._settings.training.validation_views, len(self.views) // 10)
+        order = epoch_order(len(self.views), self._settings.seed, 1 << 32, shuffle=True)
+        chosen = np.sort(order[:count])
+        return tuple(self.views[int(at)] for at in chosen), np.setdiff1d(np.arange(len(self.views)), chosen)
+
+    def _check(self) -> None:
+        people = {key.subject_id for key in self.views}
+        least = self._settings.training.least_subjects
+        where = f"release {self.release.version}"
+        if len(people) < least:
+            raise BadInputError(
+                where,
+                field="subjects",
+                expected=f"at least {least} people with fitted hands",
+                found=f"{len(people)}",
+                hint="A prior of one person knows nothing of others; to train one all the same: --least-subjects 1.",
+            )
+        if "normal" in self._settings.losses.schedules() and not self._some_normals():
+            raise BadInputError(
+                where,
+                field="normals",
+                expected="normals of the scans, which the loss `normal` needs",
+                found="none",
+                hint="Train without them: --without normal.",
+            )
+
+    def _some_normals(self) -> bool:
+        for place in np.linspace(0, len(self._kept) - 1, min(_LOOKED_AT, len(self._kept))).astype(int):
+            try:
+                batch = self._batch("rays", self._rays, 0, int(self._kept[place]), 0)
+            except IntegrityError:
+                continue  # it is counted when its turn comes
+            if bool((batch.normal.abs().amax(dim=-1) > 0).any()):
+                return True
+        return False
+
+
+def training_cameras(release: Release, settings: PriorSettings) -> list[CameraId]:
+    """The cameras of a release that are not held out.
+
+    Raises:
+        BadInputError: if a camera that is to be held out is not there, or none is left.
+    """
+    known = sorted(release.tables["images"]["camera_id"].unique().to_pylist())
+    missing = sorted(set(settings.held_out.cameras) - set(known))
+    left = [camera_id for camera_id in known if camera_id not in settings.held_out.cameras]
+    if missing or not left:
+        raise BadInputError(
+            f"release {release.version}",
+            field="held-out cameras",
+            expected=f"some, but not all, of {', '.join(known)}",
+            found=", ".join(settings.held_out.cameras),
+        )
+    return left
+
+
+def view_keys(release: Release, cameras: Sequence[CameraId]) -> tuple[ViewKey, ...]:
+    """The views of fitted captures in which the scan is seen, in the loader's order."""
+    views = selected_views(release, cameras, seen=True, fitted=True)
+    samples = [release[int(at)] for at in range(len(release))]
+    return tuple(
+        ViewKey(samples[capture].subject_id, samples[capture].frame, samples[capture].every_view[view].camera_id)
+        for capture, view in zip(views.captures.tolist(), views.views.tolist(), strict=True)
+    )
+
+
+def rays_batch(sample: dict[str, Any], row: int, region: str) -> Batch:
+    """A bundle of the loader's rays."""
+    rays = Rays(sample["origins"], sample["directions"], torch.zeros(len(sample["origins"]), dtype=torch.int64))
+    mask = sample[region]
+    return Batch(rays, _shown_colour(sample, mask), mask, sample["normal"], (row,), 0, 0, _no_numbers(rays), 0)
+
+
+def patch_batch(sample: dict[str, Any], row: int, region: str) -> Batch:
+    """A patch of the loader's, through its pixels' centres."""
+    side = sample["rgb"].shape[0]
+    camera = sample["camera"]
+    rays = pixel_rays(camera["intrinsics"], camera["world_to_camera"], (side, side))
+    mask = sample[region].reshape(-1)
+    normal = sample["normal"].view(-1, 3) @ camera["world_to_camera"][:3, :3]
+    return Batch(rays, _shown_colour(sample, mask), mask, normal, (row,), 1, side, _no_numbers(rays), 0)
+
+
+def pixel_rays(intrinsics: Float[Tensor, "3 3"], world_to_camera: Float[Tensor, "4 4"], size: tuple[int, int]) -> Rays:
+    """Rays through the centres of an image's pixels (height, width), row by row; all of pose row 0."""
+    turn, shift = world_to_camera[:3, :3], world_to_camera[:3, 3]
+    y, x = torch.meshgrid(*(torch.arange(side, dtype=torch.float32) + 0.5 for side in size), indexing="ij")
+    k = intrinsics
+    in_camera = torch.stack([(x - k[0, 2]) / k[0, 0], (y - k[1, 2]) / k[1, 1], torch.ones_like(x)], dim=-1)
+    directions = functional.normalize(in_camera.view(-1, 3), dim=-1) @ turn
+    return Rays(
+        (-turn.T @ shift).expand(len(directions), 3), directions, torch.zeros(len(directions), dtype=torch.int64)
+    )
+
+
+def _no_numbers(rays: Rays) -> Float[Tensor, "n 0"]:
+    return torch.zeros(len(rays), 0)
+
+
+def _shown_colour(sample: dict[str, Any], mask: Bool[Tensor, " n"]) -> Float[Tensor, "n 3"]:
+    """sRGB, black where the hand is not."""
+    return sample["rgb"].reshape(-1, 3).to(torch.float32) / 255.0 * mask[:, None]
+
+
+def _joined(parts: Sequence[Batch]) -> Batch:
+    """Bundles and patches as one batch; bundles come first."""
+    rays = [replace(part.rays, pose=torch.full_like(part.rays.pose, number)) for number, part in enumerate(parts)]
+    return Batch(
+        rays=Rays(*(torch.cat([getattr(one, of.name) for one in rays]) for of in fields(Rays))),
+        colour=torch.cat([part.colour for part in parts]),
+        mask=torch.cat([part.mask for part in parts]),
+        normal=torch.cat([part.normal for part in parts]),
+        hands=tuple(row for part in parts for row in part.hands),
+        patches=sum(part.patches for part in parts),
+        patch_px=max(part.patch_px for part in parts),
+        uniform=torch.cat([part.uniform for part in parts]),
+        skipped=sum(part.skipped for part in parts),
+    )
+
+
+def _shown(release: Release, settings: PriorSettings) -> Release:
+    """The captures that may be learned from."""
+    import pyarrow.compute as pc
+
+    shown = release.at_tier(settings.training.tier)
+    if settings.training.quality_ok:
+        shown = shown.filtered(where={"quality_ok": True})
+    if settings.held_out.gestures:
+        known = set(shown.captures["gesture"].unique().to_pylist())
+        missing = sorted(set(settings.held_out.gestures) - known)
+        if missing:
+            raise BadInputError(
+                f"release {release.version}",
+                field="held-out gestures",
+                expected=f"some of {', '.join(sorted(known))}",
+                found=", ".join(missing),
+            )
+        shown = shown.filtered(where=~pc.field("gesture").isin(list(settings.held_out.gestures)))
+    return shown

@@ -1,0 +1,53 @@
+"""Several processes that train one prior, each with its share of every step."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which process this is, of how many."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.rank == 0
+
+    def summed(self, values: Tensor) -> Tensor:
+        """The sum of all processes' values; the same on each of them."""
+        if self.count > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def average_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Give each process the mean of all gradients; a parameter that had none anywhere has zeros."""
+        if self.count == 1:
+            return
+        chosen = list(parameters)
+        for one in chosen:
+            if one.grad is None:
+                one.grad = torch.zeros_like(one)
+        flat = torch.cat([one.grad.flatten() for one in chosen if one.grad is not None])
+        distributed.all_reduce(flat)
+        flat /= self.count
+        parts = flat.split([one.numel() for one in chosen])
+        for one, part in zip(chosen, parts, strict=True):
+            one.grad = part.view_as(one)
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.count > 1:
+            distributed.barrier()
+
+
+def current_ranks() -> Ranks:
+    """Of `torch.distributed`, if it is running."""
+    if distributed.is_available() and distributed.is_initialized():
+        return Ranks(distributed.get_rank(), distributed.get_world_size())
+    return Ranks()
