@@ -1,21 +1,16 @@
 """A detector on disk: half-precision weights in a safetensors file, its card in the header. No code runs from it."""
 
-import hashlib
 import json
-import struct
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from palm_data.store.atomic import write_bytes
 from palm_data.store.workspace import Workspace
+from palm_model.carded import CardedKind, fill_exactly
 from palm_model.detector.network import build_network
 from schemas.annotation import DetectorCard
-from schemas.errors import IntegrityError
 from schemas.ids import Sha256
 from schemas.settings import Settings
 
@@ -28,8 +23,7 @@ SHIPPED = Path(__file__).with_name("assets") / "detector.safetensors"
 """Trained on simulated people; see the card beside it."""
 CHECKPOINT_FILE = "detector.safetensors"
 CARD_FILE = "card.json"
-_MAX_BYTES = 1 << 28
-_MAX_CARD_BYTES = 1 << 24
+_KIND = CardedKind("a detector", DetectorCard, 1 << 28, "Train one with: palm train detector")
 _RUNNING = ("running_mean", "running_var")
 """Statistics that half precision would hurt."""
 
@@ -64,8 +58,7 @@ def current_checkpoint(workspace: Workspace, settings: Settings) -> Path:
 
 def checkpoint_bytes(network: nn.Module, card: DetectorCard) -> bytes:
     """The file's content: the same weights and card give the same bytes."""
-    tensors = {name: _stored(name, tensor) for name, tensor in network.state_dict().items()}
-    return save(tensors, metadata={"card": json.dumps(card.model_dump(mode="json"), sort_keys=True)})
+    return _KIND.content({name: _stored(name, tensor) for name, tensor in network.state_dict().items()}, card)
 
 
 def write_checkpoint(folder: Path, network: nn.Module, card: DetectorCard) -> None:
@@ -80,18 +73,10 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, DetectorCard, Sha256]:
     Raises:
         IntegrityError: if the file is missing, too large, damaged, or holds another network.
     """
-    content = _content(path)
-    card = _card(path, content)
+    found = _KIND.read(path)
     network = build_network()
-    wanted = network.state_dict()
-    try:
-        tensors = load(content)
-    except SafetensorError as error:
-        raise IntegrityError(f"{path}: expected a safetensors file, found {error}.") from None
-    if {name: tensor.shape for name, tensor in tensors.items()} != {name: t.shape for name, t in wanted.items()}:
-        raise IntegrityError(f"{path}: expected the tensors of the detector's network, found others. Train it again.")
-    network.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()})
-    return network.eval(), card, hashlib.sha256(content).hexdigest()
+    fill_exactly(network, found.tensors, path, _KIND.hint)
+    return network.eval(), found.card, found.sha256
 
 
 def read_card(path: Path) -> DetectorCard:
@@ -100,7 +85,7 @@ def read_card(path: Path) -> DetectorCard:
     Raises:
         IntegrityError: if the file is missing or has no card.
     """
-    return _card(path, _content(path))
+    return _KIND.read_card(path)
 
 
 def checkpoint_sha256(path: Path) -> Sha256:
@@ -109,39 +94,11 @@ def checkpoint_sha256(path: Path) -> Sha256:
     Raises:
         IntegrityError: if the file is missing or too large.
     """
-    return hashlib.sha256(_content(path)).hexdigest()
+    return _KIND.sha256(path)
 
 
 def _stored(name: str, tensor: Tensor) -> Tensor:
-    plain = tensor.detach().cpu().contiguous()
-    return plain.half() if plain.is_floating_point() and not name.endswith(_RUNNING) else plain
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise IntegrityError(
-            f"{path}: expected a detector's file, found {error.strerror}. Train one with: palm train detector"
-        ) from error
-    if len(content) > _MAX_BYTES:
-        raise IntegrityError(f"{path}: expected at most {_MAX_BYTES} bytes, found more.")
-    return content
-
-
-def _card(path: Path, content: bytes) -> DetectorCard:
-    """Read the header by hand: safetensors gives metadata of files only, and this file may change under us."""
-    try:
-        (length,) = struct.unpack_from("<Q", content)
-        if length > _MAX_CARD_BYTES:
-            raise ValueError(f"a header of {length} bytes")
-        header = json.loads(content[8 : 8 + length])
-        return DetectorCard.model_validate_json(header["__metadata__"]["card"])
-    except (struct.error, ValueError, KeyError, TypeError, ValidationError) as error:
-        raise IntegrityError(
-            f"{path}: __metadata__.card: expected a detector's card, found {error}. Train it again."
-        ) from None
+    return tensor.half() if tensor.is_floating_point() and not name.endswith(_RUNNING) else tensor
 
 
 def finite_weights(network: nn.Module) -> bool:
