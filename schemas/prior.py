@@ -48,7 +48,10 @@ class TrainingSettings(BaseModel):
 
     steps: Annotated[int, Field(ge=1, description="Optimiser steps.")]
     bundles: Annotated[int, Field(ge=0, description="Views of a step from which rays are drawn.")]
-    bundle_rays: Annotated[int, Field(ge=1, description="Rays of each of them, all through the hand.")]
+    bundle_rays: Annotated[int, Field(ge=1, description="Rays of each of them.")]
+    bundle_rays_around: Annotated[
+        int, Field(ge=0, description="How many of these pass beside the hand; the others go through it.")
+    ]
     patches: Annotated[int, Field(ge=0, description="Square patches of a step, each of one view.")]
     patch_px: Annotated[int, Field(ge=4, description="Side of a patch, px.")]
     table_rate: Annotated[float, Field(gt=0, description="Learning rate of the hash grids' tables.")]

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from palm_data.loader.release import Release
 
 REGIONS = ("mask", *LABEL_ARRAYS)
+_NEAR = 16
+"""What part of the longer side of its box counts as near a region."""
 _KEPT_BOXES = 1 << 18
 """How many boxes a process remembers: those of 37,000 captures in seven views, some 100 MB."""
 
@@ -66,6 +68,28 @@ class Regions:
             if len(self._boxes) > _KEPT_BOXES:
                 self._boxes.popitem(last=False)
         return self._boxes[key]
+
+    def around(self, sample: Sample, view: View) -> tuple[np.ndarray, Window]:
+        """(n,) int64: the pixels outside the region and near it, counted row by row within its box, grown; and that box.
+
+        Near is within a sixteenth of the longer side of its box.
+
+        Raises:
+            StoreError: if the region is empty in this view.
+        """
+        import cv2
+
+        box, camera = self.box(sample, view), view.camera
+        reach = -(-max(box.width, box.height) // _NEAR)
+        left, top = max(box.x - reach, 0), max(box.y - reach, 0)
+        right, bottom = (
+            min(box.x + box.width + reach, camera.width),
+            min(box.y + box.height + reach, camera.height),
+        )
+        grown = Window(left, top, right - left, bottom - top)
+        region = getattr(view.window(*grown), self.name)
+        square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+        return np.flatnonzero((cv2.dilate(region.astype(np.uint8), square) > 0) & ~region), grown
 
     def pixels(self, sample: Sample, view: View) -> tuple[np.ndarray, Window]:
         """(n,) int64: the region's pixels, counted row by row within its box; and the box.

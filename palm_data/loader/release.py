@@ -298,9 +298,13 @@ class Release(Sequence[Sample]):
         normals: Literal["world", "camera"] = "world",
         region: str = "mask",
         cameras: Collection[CameraId] | None = None,
+        around: int = 0,
         seed: int = 0,
     ) -> "TorchDataset":
         """A dataset of rays through pixel centres, uniform over what is seen of the hand, in the world.
+
+        Args:
+            around: how many of the rays of a bundle, the last ones, pass near the region instead of through it.
 
         Raises:
             StoreError: as `palm_data.loader.rays.Rays` does.
@@ -309,7 +313,7 @@ class Release(Sequence[Sample]):
         from palm_data.loader.torch_dataset import TorchDataset
 
         asked, views = self._fields(fields, PIXEL_FIELDS, _RAY_FIELDS), self._cameras(cameras)
-        rays = Rays(self, count, asked, per_view=per_view, normals=normals, region=region, cameras=views)
+        rays = Rays(self, count, asked, per_view=per_view, normals=normals, region=region, cameras=views, around=around)
         return TorchDataset(rays, seed=seed)
 
     def _fields(self, asked: Collection[str] | None, known: Collection[str], usual: tuple[str, ...]) -> Collection[str]:

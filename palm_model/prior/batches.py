@@ -96,7 +96,12 @@ class Batches:
         cameras = training_cameras(self.release, settings)
         fields, region = (*_FIELDS, training.region), training.region
         self._rays = self.release.rays(
-            training.bundle_rays, fields=fields, region=region, cameras=cameras, seed=settings.seed
+            training.bundle_rays,
+            fields=fields,
+            region=region,
+            cameras=cameras,
+            around=training.bundle_rays_around,
+            seed=settings.seed,
         )
         self._patches = self.release.patches(
             training.patch_px, fields=(*fields, "camera"), region=region, cameras=cameras, seed=settings.seed + 1

@@ -190,6 +190,36 @@ def test_more_rays_than_pixels_repeat_pixels(seen_release: Release) -> None:
     assert found["mask"].all()
 
 
+def test_rays_around_pass_near_the_region_and_not_through_it(seen_release: Release) -> None:
+    dataset = seen_release.rays(20, fields=["mask", "rgb"], around=8, per_view=4)
+    drawn: set[tuple[int, int]] = set()
+    for at in range(0, 8):
+        found = dataset[at]
+        x, y = np.floor(found["points_px"].numpy()).astype(int).T
+        view = whole_view(seen_release, found)
+        assert np.array_equal(found["mask"].numpy(), view.mask[y, x])
+        assert found["mask"].tolist() == [True] * 12 + [False] * 8
+        assert torch.equal(found["rgb"], torch.from_numpy(view.rgb[y, x]))
+        drawn |= {*zip(x[12:].tolist(), y[12:].tolist(), strict=True)}
+    rows, columns = BLOCK
+    ring = {(x, y) for x in range(columns.start - 1, columns.stop + 1) for y in range(rows.start - 1, rows.stop + 1)}
+    block = {(x, y) for x in range(columns.start, columns.stop) for y in range(rows.start, rows.stop)}
+    assert drawn <= ring - block
+    assert len(drawn) > len(ring - block) // 2
+
+
+def test_around_a_region_that_fills_the_image_there_is_nothing(
+    seen_release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(region.Regions, "around", lambda *of: (np.empty(0, dtype=np.int64), Window(0, 0, 1, 1)))
+    assert seen_release.rays(20, around=8)[0]["mask"].all()
+
+
+def test_rays_around_are_fewer_than_all(seen_release: Release) -> None:
+    with pytest.raises(StoreError, match="around: expected 0 to 19, found 20"):
+        seen_release.rays(20, around=20)
+
+
 def test_a_region_of_labels_leaves_out_captures_without_a_hand(seen_release: Release) -> None:
     for dataset in (seen_release.rays(3, region="hand_mask"), seen_release.patches(3, region="training_mask")):
         found = {(dataset[at]["subject_id"], dataset[at]["frame"]) for at in range(len(dataset))}
