@@ -56,7 +56,7 @@ class Hits(NamedTuple):
 
 
 @inlined
-def _between(low, high, origin, slope, near, last):  # type: ignore[no-untyped-def]
+def _between(low, high, origin, slope, near, last):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - tuples cost time
     """What is left of a stretch of a ray between two planes across an axis."""
     one, other = (low - origin) * slope, (high - origin) * slope
     return max(near, min(one, other)), min(last, max(one, other))
