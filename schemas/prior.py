@@ -8,6 +8,7 @@ from schemas.ids import CameraId, Slug
 from schemas.prior_encoding import EncodingSettings
 from schemas.prior_fields import FieldSettings
 from schemas.prior_losses import LossSettings
+from schemas.prior_pbr_training import PbrTrainingSettings
 from schemas.prior_pretraining import PretrainingSettings
 from schemas.prior_skinning import SkinningSettings
 from schemas.prior_volume import VolumeSettings
@@ -123,5 +124,14 @@ class PriorSettings(BaseModel):
     skinning: SkinningSettings
     losses: LossSettings
     pretraining: PretrainingSettings = PretrainingSettings()
+    pbr: Annotated[
+        PbrTrainingSettings | None, Field(description="The branch that shades material by light; None: there is none.")
+    ] = None
     training: TrainingSettings
     held_out: HeldOut = HeldOut()
+
+    @model_validator(mode="after")
+    def _has_what_its_losses_need(self) -> Self:
+        if self.pbr is None and self.losses.pbr_colour is not None:
+            raise ValueError("expected settings of `pbr` where the loss `pbr_colour` is on, found none")
+        return self

@@ -9,7 +9,10 @@ from palm_model.prior.density import LaplaceDensity
 from palm_model.prior.encoding import HashEncoding
 from palm_model.prior.fields import GeometryField, MaterialField, RadianceField
 from palm_model.prior.network import PalmNet
+from palm_model.prior.pbr_branch import PbrBranch
+from palm_model.prior.shadow_mesh import ShadowMesh
 from schemas.prior import PriorSettings
+from schemas.prior_pbr_training import PbrTrainingSettings
 
 
 def build_palm_net(settings: PriorSettings, model: HandModel, subjects: int) -> PalmNet:
@@ -30,4 +33,11 @@ def build_palm_net(settings: PriorSettings, model: HandModel, subjects: int) -> 
         Conditioning(CodeBook(fields, subjects, generator=random), PoseEncoder(fields.pose_code, generator=random)),
         box=box,
         settings=settings.volume,
+        light=None if settings.pbr is None else build_pbr_branch(settings.pbr, model, subjects, seed=settings.seed),
     )
+
+
+def build_pbr_branch(settings: PbrTrainingSettings, model: HandModel, subjects: int, *, seed: int) -> PbrBranch:
+    """The physically based branch in neutral light, with shadows by the hand model's mesh if its settings say so."""
+    mesh = ShadowMesh(model.v_template, model.faces)
+    return PbrBranch(settings, subjects, mesh, generator=torch.Generator().manual_seed(seed))

@@ -106,12 +106,17 @@ class PalmNet(nn.Module):
         *,
         box: CanonicalBox,
         settings: VolumeSettings,
+        light: nn.Module | None = None,
     ) -> None:
-        """Put the parts together; those that are modules are trained with it."""
+        """Put the parts together; those that are modules are trained with it.
+
+        Args:
+            light: what `PbrBranch` learns beside these networks, and keeps with them.
+        """
         super().__init__()
         self.geometry, self.radiance, self.material = geometry, radiance, material
         self.density, self.conditioning = density, conditioning
-        self.box, self.settings = box, settings
+        self.box, self.settings, self.light = box, settings, light
 
     def forward(
         self,

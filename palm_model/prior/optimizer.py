@@ -1,24 +1,29 @@
-"""The optimiser of a prior: Adam with rates of their own for tables, networks, geometry and density."""
+"""The optimiser of a prior: Adam with rates of their own for tables, networks, geometry, density and light."""
 
 import math
 
 import torch
 
 from palm_model.prior.network import PalmNet
+from palm_model.prior.pbr_branch import branch_of
 from schemas.prior import TrainingSettings
 
 _DENSITY = "density."
 _GEOMETRY = "geometry."
+_LIGHT = "light."
 
 
 def make_optimizer(network: PalmNet, training: TrainingSettings) -> torch.optim.Optimizer:
     """Adam; a group's `full_rate` is its learning rate before warm-up and cosine."""
+    branch = branch_of(network)
     groups: dict[tuple[bool, float], list[torch.nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         geometry = name.startswith(_GEOMETRY)
         rate = training.table_rate if ".encoding." in name else training.network_rate
         if name.startswith(_DENSITY):
             rate = training.density_rate
+        if branch is not None and name.startswith(_LIGHT):
+            rate = branch.settings.light_rate
         groups.setdefault((geometry, rate * (training.geometry_rate if geometry else 1.0)), []).append(parameter)
     listed = [{"params": list(own), "geometry": of, "full_rate": rate} for (of, rate), own in groups.items()]
     return torch.optim.Adam(listed, lr=1.0, betas=(0.9, 0.99), eps=1e-15)

@@ -224,6 +224,11 @@ class PbrBranch(nn.Module):
         )
 
 
+def branch_of(network: PalmNet) -> PbrBranch | None:
+    """The physically based branch that a network is trained with, if there is one."""
+    return network.light if isinstance(network.light, PbrBranch) else None
+
+
 def _part(points: SurfacePoints, rows: Int[Tensor, "own"]) -> SurfacePoints:
     given = points.material
     material = _Material(given.albedo[rows], given.alpha[rows], given.metallic[rows])

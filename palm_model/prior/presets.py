@@ -8,6 +8,8 @@ from schemas.prior import Opening, PresetName, PriorSettings, TrainingSettings
 from schemas.prior_encoding import EncodingSettings
 from schemas.prior_fields import FieldSettings
 from schemas.prior_losses import Constant, FromStep, Linear, LossSettings
+from schemas.prior_pbr import ShadingSettings
+from schemas.prior_pbr_training import PbrTrainingSettings
 from schemas.prior_pretraining import PretrainingSettings
 from schemas.prior_skinning import FAST_SKINNING, SkinningSettings
 from schemas.prior_volume import BlindSampling, GuidedSampling, VolumeSettings
@@ -25,6 +27,27 @@ def preset(name: str) -> PriorSettings:
     if name not in get_args(PresetName):
         raise SettingsError(f"preset: expected one of {', '.join(get_args(PresetName))}, found {name!r}.")
     return _PRESETS[name]()
+
+
+def with_pbr(settings: PriorSettings, *, shared_environment: bool = True) -> PriorSettings:
+    """The same training with the physically based branch in its second half, as two cores can bear it.
+
+    Few directions, drawn by light and material; shadows by the registered surface, also in pictures.
+    """
+    steps = settings.training.steps
+    few = ShadingSettings(strategy="mis", rows=2, columns=4)
+    pbr = PbrTrainingSettings(
+        shared_environment=shared_environment,
+        shading=few,
+        visibility="mesh",
+        view_visibility="mesh",
+        view_shading=few.model_copy(update={"rows": 4, "columns": 8}),
+        light_rate=5e-3,
+        max_hits=256,
+    )
+    term = FromStep(step=max(steps // 2, 1), then=Constant(weight=0.5))
+    losses = settings.losses.model_copy(update={"pbr_colour": term})
+    return settings.model_copy(update={"pbr": pbr, "losses": losses})
 
 
 def _tiny() -> PriorSettings:
@@ -130,8 +153,13 @@ def _gpu() -> PriorSettings:
         radiance_encoding=encoding,
         volume=VolumeSettings(sampling=GuidedSampling(samples=32), negligible_weight=1e-4),
         skinning=FAST_SKINNING,
+        pbr=PbrTrainingSettings(
+            shading=ShadingSettings(strategy="mis", rows=4, columns=8), light_rate=5e-3, max_hits=1024
+        ),
         losses=LossSettings(
-            **_small_losses(24000), perceptual=FromStep(step=6, then=Constant(weight=0.1)), laplacian_step_m=1e-3
+            **{**_small_losses(24000), "pbr_colour": FromStep(step=12001, then=Constant(weight=0.2))},
+            perceptual=FromStep(step=6, then=Constant(weight=0.1)),
+            laplacian_step_m=1e-3,
         ),
         pretraining=PretrainingSettings(steps=2000, batch=8192, eikonal_points=512),
         training=_large_training(
@@ -155,8 +183,9 @@ def _paper() -> PriorSettings:
         radiance_encoding=EncodingSettings(),
         volume=VolumeSettings(sampling=BlindSampling()),
         skinning=SkinningSettings(),
-        losses=LossSettings(pbr_colour=None),
         pretraining=PretrainingSettings(steps=2000, batch=8192, eikonal_points=512),
+        losses=LossSettings(),
+        pbr=PbrTrainingSettings(),
         training=_large_training(
             steps=24000,
             bundles=8,

@@ -16,9 +16,12 @@ from palm_model.prior.batches import pixel_rays
 from palm_model.prior.checkpoint import load_checkpoint
 from palm_model.prior.colour import srgb
 from palm_model.prior.hands import ReleasedHands, released_hands
+from palm_model.prior.light import EnvironmentLight
 from palm_model.prior.network import PalmNet
 from palm_model.prior.parts import Skinning
+from palm_model.prior.pbr_branch import branch_of
 from palm_model.prior.poses import Poses
+from palm_model.prior.relight import relit
 from palm_model.prior.rendered import Rendered
 from palm_model.prior.sampling import Sampler, sampler_for
 from palm_model.prior.volume import Rays
@@ -68,17 +71,28 @@ class Prior:
         """
         return released_hands(release, self.model, self.settings.skinning, subject_ids=self.card.subjects)
 
-    def view(self, camera: Camera, poses: Poses, skinning: Skinning) -> PredictedView:
+    def view(
+        self, camera: Camera, poses: Poses, skinning: Skinning, *, light: EnvironmentLight | None = None, seed: int = 0
+    ) -> PredictedView:
         """What a camera sees of one hand, on black.
 
         Args:
             poses: one row.
             skinning: with the grid of that hand.
+            light: what the shaded picture is lit by, in the rig's world; None: the learned light.
+            seed: of the shaded picture's noise.
         """
         rays, pixels = camera_rays(camera, poses.vertices[0])
         device = poses.bones.device
         seen = self.network.render(rays.to(device), poses, skinning=skinning, sampler=self.sampler)
-        return predicted_view(camera, seen, rays, pixels)
+        branch = branch_of(self.network)
+        if branch is None:
+            return predicted_view(camera, seen, rays, pixels)
+        random = torch.Generator(device).manual_seed(seed)
+        shaded = relit(
+            branch, self.network, seen, rays.to(device), poses, skinning=skinning, random=random, light=light
+        )
+        return predicted_view(camera, seen, rays, pixels, shaded)
 
 
 def camera_rays(camera: Camera, vertices: Float[Tensor, "v 3"]) -> tuple[Rays, ndarray]:
@@ -102,8 +116,14 @@ def camera_rays(camera: Camera, vertices: Float[Tensor, "v 3"]) -> tuple[Rays, n
     return Rays(whole.origins[chosen], whole.directions[chosen], whole.pose[chosen]), pixels
 
 
-def predicted_view(camera: Camera, seen: Rendered, rays: Rays, pixels: ndarray) -> PredictedView:
-    """Pictures of what rays through pixels saw; the other pixels are empty."""
+def predicted_view(
+    camera: Camera, seen: Rendered, rays: Rays, pixels: ndarray, shaded: Float[Tensor, "n 3"] | None = None
+) -> PredictedView:
+    """Pictures of what rays through pixels saw; the other pixels are empty.
+
+    Args:
+        shaded: linear colours of the physically based branch, if there is one.
+    """
     opacity = seen.opacity.cpu()
     there = opacity > _LEAST_OPACITY
     forward = torch.tensor(camera.world_to_camera()[2, :3], dtype=torch.float32)
@@ -129,4 +149,5 @@ def predicted_view(camera: Camera, seen: Rendered, rays: Rays, pixels: ndarray) 
         depth=picture(depth),
         albedo=material(seen.albedo),
         roughness=material(seen.alpha),
+        pbr_rgb=None if shaded is None else picture(srgb(shaded)),
     )

@@ -13,6 +13,7 @@ from palm_model.prior.network import PalmNet
 from palm_model.prior.parts import Skinning
 from palm_model.prior.pbr_branch import Lighting, PbrBranch
 from palm_model.prior.poses import Poses
+from palm_model.prior.rendered import Rendered
 from palm_model.prior.sampling import Sampler
 from palm_model.prior.volume import Rays
 
@@ -25,7 +26,6 @@ class Relit(NamedTuple):
     opacity: Float[Tensor, "n"]
 
 
-@torch.no_grad()
 def render_relit(
     branch: PbrBranch,
     network: PalmNet,
@@ -38,7 +38,28 @@ def render_relit(
     light: EnvironmentLight | None = None,
     samples: int | None = None,
 ) -> Relit:
-    """What rays see of hands in a light, without gradients, a bounded number of rays at a time.
+    """What rays see of hands in a light, without gradients; arguments as of `relit`."""
+    rendered = network.render(rays, poses, skinning=skinning, sampler=sampler)
+    colour = relit(
+        branch, network, rendered, rays, poses, skinning=skinning, random=random, light=light, samples=samples
+    )
+    return Relit(colour, rendered.opacity)
+
+
+@torch.no_grad()
+def relit(
+    branch: PbrBranch,
+    network: PalmNet,
+    rendered: Rendered,
+    rays: Rays,
+    poses: Poses,
+    *,
+    skinning: Skinning,
+    random: torch.Generator,
+    light: EnvironmentLight | None = None,
+    samples: int | None = None,
+) -> Float[Tensor, "n 3"]:
+    """Colours of rays that the network rendered, linear, composited, a bounded number at a time.
 
     In another light than the learned one the hand does not light itself: its radiance field shows it in the learned one.
 
@@ -49,17 +70,13 @@ def render_relit(
     """
     lighting = _lighting(branch, light, samples)
     count = lighting.shading.rows * lighting.shading.columns
-    step = max(network.settings.max_points // max(sampler.samples, count), 1)
     hands = HandField.of(network, poses, skinning)
-    parts = []
-    for begin in range(0, max(len(rays), 1), step):
-        own = rays.part(begin, begin + step)
-        rendered = network.render(own, poses, skinning=skinning, sampler=sampler)
-        hit = (rendered.opacity > branch.settings.least_opacity).nonzero()[:, 0]
-        values = branch.lit(hands, rendered, own, hit, lighting=lighting, random=random)
-        colour = torch.zeros_like(rendered.colour).index_put((hit,), values.to(rendered.colour))
-        parts.append(Relit(colour, rendered.opacity))
-    return Relit(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    hit = (rendered.opacity > branch.settings.least_opacity).nonzero()[:, 0]
+    colour = torch.zeros_like(rendered.colour)
+    for part in hit.split(max(network.settings.max_points // count, 1)):
+        if len(part):
+            colour[part] = branch.lit(hands, rendered, rays, part, lighting=lighting, random=random).to(colour)
+    return colour
 
 
 def _lighting(branch: PbrBranch, light: EnvironmentLight | None, samples: int | None) -> Lighting:

@@ -14,9 +14,12 @@ from palm_model.prior.batches import Batch
 from palm_model.prior.colour import srgb
 from palm_model.prior.network import PalmNet, Progress
 from palm_model.prior.normals import tetrahedral_laplacian, tetrahedron
+from palm_model.prior.parts import Skinning
+from palm_model.prior.pbr_branch import branch_of
 from palm_model.prior.perceptual import PerceptualNetwork
 from palm_model.prior.poses import Poses
 from palm_model.prior.rendered import Rendered
+from schemas.errors import SettingsError
 from schemas.prior_losses import LossName, LossSettings
 
 _LEAST_NORMAL = 1e-3
@@ -41,6 +44,7 @@ class Step:
     perceptual: PerceptualNetwork | None
     batch: Batch
     poses: Poses
+    skinning: Skinning
     rendered: Rendered
     progress: Progress
     settings: LossSettings
@@ -50,6 +54,7 @@ def loss_terms(step: Step, wanted: frozenset[LossName]) -> Mapping[LossName, Ter
     """The terms of these names, each a mean over this part of the batch."""
     makers = {
         "colour": _colour,
+        "pbr_colour": _pbr_colour,
         "segmentation": _segmentation,
         "normal": _normal,
         "eikonal": _eikonal,
@@ -64,6 +69,29 @@ def loss_terms(step: Step, wanted: frozenset[LossName]) -> Mapping[LossName, Ter
 
 def _colour(step: Step) -> Term:
     return Term(losses.colour(srgb(step.rendered.colour), step.batch.colour), len(step.batch.rays))
+
+
+def _pbr_colour(step: Step) -> Term:
+    """Of the rays that were shaded, those that meet nothing among them."""
+    branch, batch = branch_of(step.network), step.batch
+    if branch is None:
+        raise SettingsError("pbr_colour: expected a network with a light, found none. Give settings of `pbr`.")
+    shaded = branch.shade(
+        step.network,
+        step.rendered,
+        batch.rays,
+        step.poses,
+        skinning=step.skinning,
+        random=_random(batch),
+        progress=step.progress,
+    )
+    return Term(losses.colour(srgb(shaded.colour), batch.colour, shaded.valid), int(shaded.valid.sum()))
+
+
+def _random(batch: Batch) -> torch.Generator:
+    """Random numbers that follow from the batch's own."""
+    seed = int(batch.uniform[:, -1].sum(dtype=torch.float64) * 2.0**20)
+    return torch.Generator(batch.uniform.device).manual_seed(seed)
 
 
 def _segmentation(step: Step) -> Term:

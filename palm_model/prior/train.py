@@ -25,7 +25,9 @@ from palm_model.prior.hands import ReleasedHands
 from palm_model.prior.losses import total
 from palm_model.prior.network import PalmNet, Progress
 from palm_model.prior.optimizer import make_optimizer, set_rates
+from palm_model.prior.pbr_branch import branch_of
 from palm_model.prior.perceptual import PerceptualNetwork, perceptual_network
+from palm_model.prior.relight import relit
 from palm_model.prior.sampling import Sampler, sampler_for
 from palm_model.prior.schedule import active
 from palm_model.prior.state import load_state, save_state
@@ -186,7 +188,8 @@ class PriorTraining:
         schedules = self.settings.losses.schedules()
         wanted = active(schedules, step)
         made = loss_terms(
-            Step(self.network, self._perceptual, batch, poses, rendered, progress, self.settings.losses), wanted
+            Step(self.network, self._perceptual, batch, poses, skinning, rendered, progress, self.settings.losses),
+            wanted,
         )
         counts = torch.tensor([term.of for term in made.values()], dtype=torch.float64, device=self.device)
         whole = self.ranks.summed(counts.clone()).clamp(min=1.0) / self.ranks.count
@@ -198,26 +201,34 @@ class PriorTraining:
 
     @torch.no_grad()
     def _validate(self) -> float:
-        """PSNR on the views set aside, over all their pixels, dB; keeps the weights if it is the best so far."""
+        """PSNR on the views set aside, of every branch that is trained by now, dB; keeps the weights if it is the best.
+
+        Those from before all terms of the loss counted are not kept longer than that: they lack what these teach.
+        """
         self.network.eval()
         squared, count = 0.0, 0
         for batch in self.batches.validation_batches(_VALIDATION_RAYS):
             moved = batch.to(self.device)
-            poses, skinning = self.batches.hands.select(batch.hands)
-            seen = self.network.render(
-                moved.rays,
-                poses,
-                skinning=skinning,
-                sampler=self.sampler,
-                progress=progress_at(self.settings, self.state.step),
-            )
-            squared += float((srgb(seen.colour) - moved.colour).square().sum())
-            count += moved.colour.numel()
+            for colour in self._looks(moved):
+                squared += float((srgb(colour) - moved.colour).square().sum())
+                count += moved.colour.numel()
         psnr = -10.0 * math.log10(max(squared / count, 1e-12)) if count else 0.0
-        if not count or psnr > self.state.best_psnr:
+        early = self.state.best_step <= _all_weigh_from(self.settings) < self.state.step
+        if not count or early or psnr > self.state.best_psnr:
             self.state.best_psnr, self.state.best_step = psnr, self.state.step
             self.state.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
         return psnr
+
+    def _looks(self, batch: Batch) -> Iterator[Tensor]:
+        """Linear colours of a batch's rays, by each branch."""
+        poses, skinning = self.batches.hands.select(batch.hands)
+        progress = progress_at(self.settings, self.state.step)
+        seen = self.network.render(batch.rays, poses, skinning=skinning, sampler=self.sampler, progress=progress)
+        yield seen.colour
+        branch = branch_of(self.network)
+        if branch is not None and "pbr_colour" in active(self.settings.losses.schedules(), self.state.step - 1):
+            random = torch.Generator(self.device).manual_seed(self.settings.seed)
+            yield relit(branch, self.network, seen, batch.rays, poses, skinning=skinning, random=random)
 
     def _perceptual_network(self) -> PerceptualNetwork | None:
         losses = self.settings.losses
@@ -256,6 +267,12 @@ def progress_at(settings: PriorSettings, step: int) -> Progress:
         return None if opening is None else opening.at(step)
 
     return Progress(at(training.levels), at(training.bands), at(training.geometry_levels))
+
+
+def _all_weigh_from(settings: PriorSettings) -> int:
+    """The first step at which every term of the loss that is on counts."""
+    schedules = settings.losses.schedules().values()
+    return max((one.step for one in schedules if one.kind == "from_step"), default=0)
 
 
 def training_digest(data_digest: str, settings: PriorSettings, start: str) -> Sha256:
