@@ -35,6 +35,12 @@ class PbrTrainingSettings(BaseModel):
         bool, Field(description="One light for all people, who stood in one place; else each person has an own one.")
     ] = True
     light: GaussianLightSettings = GaussianLightSettings()
+    balanced_light: Annotated[
+        bool,
+        Field(
+            description="The light is white on the whole; else its colour is free, and so is that of all skin with it."
+        ),
+    ] = False
     light_rate: Annotated[float, Field(gt=0, description="Learning rate of the light's numbers.")] = 1e-3
     brdf: BrdfSettings = BrdfSettings()
     shading: Annotated[ShadingSettings, Field(description="Directions of each hit in training.")] = ShadingSettings()

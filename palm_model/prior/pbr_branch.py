@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from palm_model.prior.balanced_light import BalancedGaussians
 from palm_model.prior.hand_field import HandField
 from palm_model.prior.irradiance import irradiance
 from palm_model.prior.light import EnvironmentLight, SphericalGaussians
@@ -81,7 +82,8 @@ class PbrBranch(nn.Module):
         self.settings, self._mesh = settings, mesh
         first = SphericalGaussians.start(settings.light, generator or torch.Generator().manual_seed(0))
         count = 1 if settings.shared_environment else subjects
-        self.lights = nn.ModuleList([SphericalGaussians(first.lobes) for _ in range(count)])
+        kind = BalancedGaussians if settings.balanced_light else SphericalGaussians
+        self.lights = nn.ModuleList([kind(first.lobes) for _ in range(count)])
 
     def light_of(self, subject: int) -> SphericalGaussians:
         """The light that a person, by the row in the code book, stands in.

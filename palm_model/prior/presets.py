@@ -39,6 +39,7 @@ def with_pbr(settings: PriorSettings, *, shared_environment: bool = True) -> Pri
     pbr = PbrTrainingSettings(
         shared_environment=shared_environment,
         shading=few,
+        balanced_light=True,
         visibility="mesh",
         view_visibility="mesh",
         view_shading=few.model_copy(update={"rows": 4, "columns": 8}),
@@ -154,7 +155,10 @@ def _gpu() -> PriorSettings:
         volume=VolumeSettings(sampling=GuidedSampling(samples=32), negligible_weight=1e-4),
         skinning=FAST_SKINNING,
         pbr=PbrTrainingSettings(
-            shading=ShadingSettings(strategy="mis", rows=4, columns=8), light_rate=5e-3, max_hits=1024
+            shading=ShadingSettings(strategy="mis", rows=4, columns=8),
+            balanced_light=True,
+            light_rate=5e-3,
+            max_hits=1024,
         ),
         losses=LossSettings(
             **{**_small_losses(24000), "pbr_colour": FromStep(step=12001, then=Constant(weight=0.2))},
