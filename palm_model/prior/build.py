@@ -30,4 +30,5 @@ def build_palm_net(settings: PriorSettings, model: HandModel, subjects: int) -> 
         Conditioning(CodeBook(fields, subjects, generator=random), PoseEncoder(fields.pose_code, generator=random)),
         box=box,
         settings=settings.volume,
+        mixed_precision=settings.training.mixed_precision,
     )
