@@ -66,7 +66,12 @@ class TrainingSettings(BaseModel):
     last_rate: Annotated[float, Field(gt=0, le=1, description="What a cosine brings the rates down to, as a share.")]
     clip_norm: Annotated[float, Field(gt=0, description="Gradients are scaled to at most this norm.")]
     geometry_from: Annotated[
-        int, Field(ge=0, description="Step from which the geometry is trained; before, it is as pre-trained.")
+        int,
+        Field(
+            ge=0,
+            description="Step from which the geometry, shape codes and the poses' encoder are trained; before, they are "
+            "as pre-trained.",
+        ),
     ]
     levels: Annotated[Opening | None, Field(description="Levels of the radiance grid; None: all are open.")]
     bands: Annotated[Opening | None, Field(description="Bands of the reflected direction; None: all are open.")]
@@ -75,7 +80,9 @@ class TrainingSettings(BaseModel):
         int,
         Field(
             ge=1,
-            description="Parts in which a step's bundles and patches are taken, one after the other: bounds memory.",
+            description="Parts in which a step's bundles and patches are taken, one after the other: bounds memory. "
+            "The loss is the mean of theirs, so that a term that is not a mean over rays (normals, samples) weighs each "
+            "part alike.",
         ),
     ] = 1
     mixed_precision: Annotated[

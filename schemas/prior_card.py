@@ -26,4 +26,8 @@ class PriorCard(BaseModel):
     ]
     hand_model: Annotated[Sha256, Field(description="Digest of the hand model that the hands were fitted with.")]
     views: Annotated[int, Field(ge=0, description="Images that were learned from.")]
+    step: Annotated[
+        int | None,
+        Field(ge=0, description="Training steps that the weights have had; None: all, with every encoding open."),
+    ] = None
     figures: Annotated[dict[str, float | int], Field(description="Steps, samples left out, and validation.")]

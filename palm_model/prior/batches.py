@@ -19,6 +19,7 @@ from palm_data.loader.order import epoch_order, sample_generator
 from palm_data.loader.release import Release
 from palm_data.loader.selection import selected_views
 from palm_data.loader.torch_dataset import TorchDataset
+from palm_data.store.label_tables import LABEL_ARRAYS
 from palm_model.prior.hands import ReleasedHands
 from palm_model.prior.volume import Rays
 from schemas.errors import BadInputError, IntegrityError, StoreError
@@ -106,20 +107,21 @@ class Batches:
         self._patches = self.release.patches(
             training.patch_px, fields=(*fields, "camera"), region=region, cameras=cameras, seed=settings.seed + 1
         )
-        self.views = view_keys(self.release, cameras)
+        self.views = view_keys(self.release, cameras, training.region)
         self.validation, self._kept = self._set_aside()
         self._check()
+
+    @property
+    def learned_from(self) -> int:
+        """Views that are not set aside."""
+        return len(self._kept)
 
     def digest(self) -> str:
         """What is drawn, and how."""
         return f"{self._rays.digest()} {self._patches.digest()}"
 
     def validation_batches(self, rays: int) -> Iterator[Batch]:
-        """So many rays of each view that was set aside, the same ones every time.
-
-        Raises:
-            IntegrityError: if a view is damaged.
-        """
+        """So many rays of each view that was set aside and can be read, the same ones every time."""
         training = self._settings.training
         for key in self.validation:
             view = self.release.filtered(where={"subject_id": key.subject_id, "frame": key.frame})
@@ -130,24 +132,27 @@ class Batches:
                 cameras=[key.camera_id],
                 seed=self._settings.seed,
             )
-            yield rays_batch(dataset[0], self.hands.row(key.subject_id, key.frame), training.region)
+            try:
+                sample = dataset[0]
+            except (IntegrityError, StoreError) as error:
+                _log.warning("%s: left out of the validation: %s", key, error)
+                continue
+            yield rays_batch(sample, self.hands.row(key.subject_id, key.frame), training.region)
 
     def share(self, step: int, part: int, parts: int) -> Batch:
-        """One of equal parts of a step's global batch.
+        """One of the parts of a step's global batch: its bundles and patches are dealt out like cards.
+
+        Args:
+            parts: at most as many as a step has bundles and patches.
 
         Raises:
             IntegrityError: if a view and those that would stand in for it are all damaged.
         """
         training = self._settings.training
-        found, skipped = [], 0
         kinds: tuple[tuple[_Kind, int], ...] = (("rays", training.bundles), ("patches", training.patches))
-        for kind, count in kinds:
-            for place in range(part, count, parts):
-                bundle, missed = self._drawn(kind, step * count + place)
-                found.append(bundle)
-                skipped += missed
-        whole = [one for one in found if one.hands]
-        return replace(_joined(whole), skipped=skipped)
+        whole = [(kind, step * count + place) for kind, count in kinds for place in range(count)]
+        found = [self._drawn(kind, position) for kind, position in whole[part::parts]]
+        return replace(_joined([bundle for bundle, _ in found]), skipped=sum(missed for _, missed in found))
 
     def _drawn(self, kind: _Kind, position: int) -> tuple[Batch, int]:
         """The bundle at a position of the endless order of its kind, or the next that can be read."""
@@ -175,14 +180,16 @@ class Batches:
         return replace(batch, uniform=torch.from_numpy(uniform))
 
     def _set_aside(self) -> tuple[tuple[ViewKey, ...], Int[np.ndarray, " kept"]]:
-        """Views for validation, and the places of all others."""
-        count = min(self._settings.training.validation_views, len(self.views) // 10)
-        order = epoch_order(len(self.views), self._settings.seed, 1 << 32, shuffle=True)
-        chosen = np.sort(order[:count])
-        return tuple(self.views[int(at)] for at in chosen), np.setdiff1d(np.arange(len(self.views)), chosen)
+        """Views for validation, and the places of all others that may be learned from."""
+        known = set(self.hands.keys)
+        fitted = np.flatnonzero([(key.subject_id, key.frame) in known for key in self.views])
+        count = min(self._settings.training.validation_views, len(fitted) // 10)
+        order = epoch_order(len(fitted), self._settings.seed, 1 << 32, shuffle=True)
+        chosen = np.sort(fitted[order[:count]])
+        return tuple(self.views[int(at)] for at in chosen), np.setdiff1d(fitted, chosen)
 
     def _check(self) -> None:
-        people = {key.subject_id for key in self.views}
+        people = {self.views[int(at)].subject_id for at in self._kept}
         least = self._settings.training.least_subjects
         where = f"release {self.release.version}"
         if len(people) < least:
@@ -206,7 +213,7 @@ class Batches:
         for place in np.linspace(0, len(self._kept) - 1, min(_LOOKED_AT, len(self._kept))).astype(int):
             try:
                 batch = self._batch("rays", self._rays, 0, int(self._kept[place]), 0)
-            except IntegrityError:
+            except (IntegrityError, StoreError):
                 continue  # it is counted when its turn comes
             if bool((batch.normal.abs().amax(dim=-1) > 0).any()):
                 return True
@@ -219,7 +226,7 @@ def training_cameras(release: Release, settings: PriorSettings) -> list[CameraId
     Raises:
         BadInputError: if a camera that is to be held out is not there, or none is left.
     """
-    known = sorted(release.tables["images"]["camera_id"].unique().to_pylist())
+    known = sorted(release.views or release.tables["images"]["camera_id"].unique().to_pylist())
     missing = sorted(set(settings.held_out.cameras) - set(known))
     left = [camera_id for camera_id in known if camera_id not in settings.held_out.cameras]
     if missing or not left:
@@ -232,9 +239,9 @@ def training_cameras(release: Release, settings: PriorSettings) -> list[CameraId
     return left
 
 
-def view_keys(release: Release, cameras: Sequence[CameraId]) -> tuple[ViewKey, ...]:
-    """The views of fitted captures in which the scan is seen, in the loader's order."""
-    views = selected_views(release, cameras, seen=True, fitted=True)
+def view_keys(release: Release, cameras: Sequence[CameraId], region: str) -> tuple[ViewKey, ...]:
+    """The views of which the loader has rays and patches in a region, in its order."""
+    views = selected_views(release, cameras, seen=True, fitted=region in LABEL_ARRAYS)
     samples = [release[int(at)] for at in range(len(release))]
     return tuple(
         ViewKey(samples[capture].subject_id, samples[capture].frame, samples[capture].every_view[view].camera_id)
@@ -301,10 +308,10 @@ def _shown(release: Release, settings: PriorSettings) -> Release:
     import pyarrow.compute as pc
 
     shown = release.at_tier(settings.training.tier)
+    known = set(shown.captures["gesture"].unique().to_pylist())
     if settings.training.quality_ok:
         shown = shown.filtered(where={"quality_ok": True})
     if settings.held_out.gestures:
-        known = set(shown.captures["gesture"].unique().to_pylist())
         missing = sorted(set(settings.held_out.gestures) - known)
         if missing:
             raise BadInputError(

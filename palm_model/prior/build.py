@@ -34,6 +34,7 @@ def build_palm_net(settings: PriorSettings, model: HandModel, subjects: int) -> 
         box=box,
         settings=settings.volume,
         light=None if settings.pbr is None else build_pbr_branch(settings.pbr, model, subjects, seed=settings.seed),
+        mixed_precision=settings.training.mixed_precision,
     )
 
 

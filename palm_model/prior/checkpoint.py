@@ -8,6 +8,7 @@ from palm_data.store.atomic import write_bytes
 from palm_model.carded import CardedKind, fill_exactly
 from palm_model.prior.build import build_palm_net
 from palm_model.prior.network import PalmNet
+from palm_model.prior.progress import progress_at
 from schemas.errors import IntegrityError
 from schemas.ids import Sha256
 from schemas.prior_card import PriorCard
@@ -44,4 +45,8 @@ def load_checkpoint(path: Path, model: HandModel) -> tuple[PalmNet, PriorCard, S
         )
     network = build_palm_net(found.card.settings, model, len(found.card.subjects))
     fill_exactly(network, found.tensors, file, _KIND.hint)
+    if not all(bool(one.isfinite().all()) for one in found.tensors.values()):
+        raise IntegrityError(f"{file}: expected finite weights, found others. {_KIND.hint}")
+    if found.card.step is not None:
+        network.open = progress_at(found.card.settings, found.card.step)
     return network.eval(), found.card, found.sha256

@@ -20,25 +20,26 @@ class Ranks:
         return self.rank == 0
 
     def summed(self, values: Tensor) -> Tensor:
-        """The sum of all processes' values; the same on each of them."""
+        """The sum of all processes' values, in their place; the same on each of them."""
         if self.count > 1:
             distributed.all_reduce(values)
         return values
 
     def average_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Give each process the mean of all gradients; a parameter that had none anywhere has zeros."""
+        """Give each process the mean of all gradients; a parameter that had none anywhere keeps none.
+
+        So it is with one process: the optimiser does not count a step for such a parameter.
+        """
         if self.count == 1:
             return
         chosen = list(parameters)
-        for one in chosen:
-            if one.grad is None:
-                one.grad = torch.zeros_like(one)
-        flat = torch.cat([one.grad.flatten() for one in chosen if one.grad is not None])
+        there = [one.new_tensor([one.grad is not None]) for one in chosen]
+        own = [torch.zeros_like(one) if one.grad is None else one.grad for one in chosen]
+        flat = torch.cat([*there, *(one.flatten() for one in own)])
         distributed.all_reduce(flat)
-        flat /= self.count
-        parts = flat.split([one.numel() for one in chosen])
-        for one, part in zip(chosen, parts, strict=True):
-            one.grad = part.view_as(one)
+        anywhere, *parts = flat.split([len(chosen), *(one.numel() for one in chosen)])
+        for one, had, part in zip(chosen, anywhere.tolist(), parts, strict=True):
+            one.grad = (part / self.count).view_as(one) if had else None
 
     def wait(self) -> None:
         """Until all processes are here."""

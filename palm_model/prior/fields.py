@@ -116,7 +116,7 @@ class RadianceField(nn.Module):
         """
         shown = encode_directions(reflected, open_bands)
         values = torch.cat([grid, feature, shown, normal, pose_code, appearance_code], dim=-1)
-        return torch.sigmoid(self.network(values))
+        return torch.sigmoid(_single(self.network(values)))
 
 
 class MaterialField(nn.Module):
@@ -143,8 +143,13 @@ class MaterialField(nn.Module):
         appearance_code: Float[Tensor, "n appearance"],
     ) -> Material:
         """Of points of the canonical cube; `grid` is what the radiance network's gives for them."""
-        raw = torch.sigmoid(self.network(torch.cat([grid, feature, pose_code, appearance_code], dim=-1)))
+        raw = torch.sigmoid(_single(self.network(torch.cat([grid, feature, pose_code, appearance_code], dim=-1))))
         return Material(_between(raw[:, :3], ALBEDO_RANGE), _between(raw[:, 3], ALPHA_RANGE), raw[:, 4])
+
+
+def _single(values: Tensor) -> Tensor:
+    """At least single precision: a colour in halves would have steps that an image shows."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _between(share: Tensor, ends: tuple[float, float]) -> Tensor:

@@ -107,16 +107,25 @@ class PalmNet(nn.Module):
         box: CanonicalBox,
         settings: VolumeSettings,
         light: nn.Module | None = None,
+        mixed_precision: bool = False,
     ) -> None:
         """Put the parts together; those that are modules are trained with it.
 
         Args:
             light: what `PbrBranch` learns beside these networks, and keeps with them.
+            mixed_precision: while in training mode, colour and material are worked out in bfloat16.
         """
         super().__init__()
         self.geometry, self.radiance, self.material = geometry, radiance, material
         self.density, self.conditioning = density, conditioning
         self.box, self.settings, self.light = box, settings, light
+        self.mixed_precision = mixed_precision
+        self.open = ALL_OPEN
+        """What is open where a call does not say: of a trained network, what was when its weights were kept."""
+
+    def colour_precision(self, device: torch.device) -> torch.autocast:
+        """A context in which layers work in bfloat16, if this is a training that asks for it."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.mixed_precision and self.training)
 
     def forward(
         self,
@@ -126,7 +135,7 @@ class PalmNet(nn.Module):
         skinning: Skinning,
         sampler: Sampler,
         uniform: Float[Tensor, "n numbers"] | None = None,
-        progress: Progress = ALL_OPEN,
+        progress: Progress | None = None,
     ) -> Rendered:
         """What all the rays see, with gradients to networks, codes, and bones that ask for them.
 
@@ -135,8 +144,9 @@ class PalmNet(nn.Module):
         Args:
             skinning: with grids whose rows are those of `poses`.
             uniform: the sampler's numbers; None: samples in the middle.
+            progress: None: as `open` says.
         """
-        hands = _Hands(_Told(poses, self.conditioning(poses), progress), skinning)
+        hands = _Hands(self._told(poses, progress), skinning)
         samples = sampler(rays, poses, partial(self._density, hands), uniform)
         where = self._canonical(hands, rays, samples.distance, samples.valid)
         surface = self._surface(hands.told, where.canonical, where.pose)
@@ -164,7 +174,7 @@ class PalmNet(nn.Module):
         skinning: Skinning,
         sampler: Sampler,
         uniform: Float[Tensor, "n numbers"] | None = None,
-        progress: Progress = ALL_OPEN,
+        progress: Progress | None = None,
     ) -> Rendered:
         """The same without gradients, so many rays at a time that no more than `max_points` samples are held."""
         step = max(self.settings.max_points // sampler.samples, 1)
@@ -189,7 +199,7 @@ class PalmNet(nn.Module):
         poses: Poses,
         *,
         gradient: bool = False,
-        progress: Progress = ALL_OPEN,
+        progress: Progress | None = None,
     ) -> Surface:
         """What the geometry network says of canonical points of the hands, differentiably.
 
@@ -198,7 +208,7 @@ class PalmNet(nn.Module):
             pose: each point's row in `poses`.
             gradient: whether the SDF's gradient is asked for too; zero otherwise.
         """
-        told = _Told(poses, self.conditioning(poses), progress)
+        told = self._told(poses, progress)
         if gradient:
             return self._surface(told, canonical, pose)
         sdf, feature = self._sdf(told, canonical, pose)
@@ -210,7 +220,7 @@ class PalmNet(nn.Module):
         pose: Int[Tensor, "s"],
         poses: Poses,
         *,
-        progress: Progress = ALL_OPEN,
+        progress: Progress | None = None,
     ) -> MaterialValues:
         """What the skin is made of at canonical points (metres) of the hands, differentiably.
 
@@ -219,11 +229,15 @@ class PalmNet(nn.Module):
         """
         if self.material is None:
             raise SettingsError("prior: expected a material network, found none.")
-        told = _Told(poses, self.conditioning(poses), progress)
+        told = self._told(poses, progress)
         _, feature = self._sdf(told, canonical, pose)
         codes = told.codes
-        grid = self.radiance.grid(self.box.to_unit(canonical), progress.levels)
-        return self.material(grid, feature, codes.pose[pose], codes.appearance[pose])
+        grid = self.radiance.grid(self.box.to_unit(canonical), told.progress.levels)
+        with self.colour_precision(canonical.device):
+            return self.material(grid, feature, codes.pose[pose], codes.appearance[pose])
+
+    def _told(self, poses: Poses, progress: Progress | None) -> _Told:
+        return _Told(poses, self.conditioning(poses), self.open if progress is None else progress)
 
     def _sdf(
         self, told: _Told, points: Float[Tensor, "s 3"], pose: Int[Tensor, "s"]
@@ -310,11 +324,12 @@ class PalmNet(nn.Module):
         codes, progress = told.codes, told.progress
         pose, appearance = codes.pose[at.pose], codes.appearance[at.pose]
         grid = self.radiance.grid(at.unit, progress.levels)
-        colour = self.radiance(grid, at.feature, reflected, at.normal, pose, appearance, progress.bands)
-        shown = [colour, at.normal]
-        if self.material is not None:
-            own: MaterialValues = self.material(grid, at.feature, pose, appearance)
-            shown += [own.albedo, own.alpha[:, None], own.metallic[:, None]]
+        with self.colour_precision(at.unit.device):
+            colour = self.radiance(grid, at.feature, reflected, at.normal, pose, appearance, progress.bands)
+            shown = [colour, at.normal]
+            if self.material is not None:
+                own: MaterialValues = self.material(grid, at.feature, pose, appearance)
+                shown += [own.albedo, own.alpha[:, None], own.metallic[:, None]]
         return torch.cat(shown, dim=-1)
 
 

@@ -1,6 +1,7 @@
 """A trained prior, as its users see it: loaded from a file, asked for views of posed hands."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ class Prior:
         """What it was trained with."""
         return self.card.settings
 
-    @property
+    @cached_property
     def sampler(self) -> Sampler:
         """Where its rays are asked."""
         return sampler_for(self.settings.volume.sampling, self.model.v_template, self.model.faces)
@@ -96,15 +97,12 @@ class Prior:
 
 
 def camera_rays(camera: Camera, vertices: Float[Tensor, "v 3"]) -> tuple[Rays, ndarray]:
-    """Rays through the pixels about a hand, and which pixels they are, counted row by row."""
-    points = vertices.detach().cpu().numpy().astype(np.float64)
+    """Rays through the pixels about a hand, and which pixels they are, counted row by row.
+
+    None where all of the hand is behind the camera; through all pixels where some of it is, or nearly.
+    """
     world_to_camera = camera.world_to_camera()
-    found = points @ world_to_camera[:3, :3].T + world_to_camera[:3, 3]
-    at = found[:, :2] / found[:, 2:] * (camera.fx, camera.fy) + (camera.cx, camera.cy)
-    reach = _MARGIN_M * max(camera.fx, camera.fy) / found[:, 2].min()
-    low, high = np.floor(at.min(axis=0) - reach).astype(int), np.ceil(at.max(axis=0) + reach).astype(int)
-    left, top = np.clip(low, 0, (camera.width, camera.height))
-    right, bottom = np.clip(high, 0, (camera.width, camera.height))
+    left, top, right, bottom = _window(camera, vertices.detach().cpu().numpy().astype(np.float64))
     y, x = np.mgrid[top:bottom, left:right]
     pixels = (y * camera.width + x).ravel()
     whole = pixel_rays(
@@ -114,6 +112,25 @@ def camera_rays(camera: Camera, vertices: Float[Tensor, "v 3"]) -> tuple[Rays, n
     )
     chosen = torch.from_numpy(pixels)
     return Rays(whole.origins[chosen], whole.directions[chosen], whole.pose[chosen]), pixels
+
+
+def _window(camera: Camera, points: Float[ndarray, "v 3"]) -> tuple[int, int, int, int]:
+    """The pixels about a hand: left, top, right, bottom."""
+    world_to_camera, size = camera.world_to_camera(), np.array([camera.width, camera.height])
+    found = points @ world_to_camera[:3, :3].T + world_to_camera[:3, 3]
+    nearest, farthest = found[:, 2].min() - _MARGIN_M, found[:, 2].max() + _MARGIN_M
+    if farthest <= 0:
+        return 0, 0, 0, 0
+    if nearest <= 0:
+        return 0, 0, camera.width, camera.height
+    at = found[:, :2] / found[:, 2:] * (camera.fx, camera.fy) + (camera.cx, camera.cy)
+    # A point moved by the margin m goes at most m (f + |at − c|) / (z − m) pixels.
+    slanted = np.abs(at - (camera.cx, camera.cy)) + np.array([camera.fx, camera.fy])
+    reach = _MARGIN_M * slanted.max() / nearest
+    low, high = np.floor(at.min(axis=0) - reach), np.ceil(at.max(axis=0) + reach)
+    left, top = (int(one) for one in np.clip(low, 0, size))
+    right, bottom = (int(one) for one in np.clip(high, 0, size))
+    return left, top, right, bottom
 
 
 def predicted_view(

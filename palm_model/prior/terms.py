@@ -106,7 +106,10 @@ def _normal(step: Step) -> Term:
 
 
 def _eikonal(step: Step) -> Term:
-    return Term(losses.eikonal(step.rendered.sdf_gradient), len(step.rendered.sdf_gradient))
+    gradient = step.rendered.sdf_gradient
+    if not len(gradient):
+        return Term(gradient.sum(), 0)
+    return Term(losses.eikonal(gradient), len(gradient))
 
 
 def _perceptual(step: Step) -> Term:
@@ -114,7 +117,8 @@ def _perceptual(step: Step) -> Term:
     if network is None or not batch.patches:
         return Term(batch.colour.new_zeros(()), 0)
     found, wanted = batch.images(srgb(step.rendered.colour)), batch.images(batch.colour)
-    return Term(losses.perceptual(network, found, wanted, step.settings.perceptual_scale), batch.patches)
+    with step.network.colour_precision(found.device):
+        return Term(losses.perceptual(network, found, wanted, step.settings.perceptual_scale), batch.patches)
 
 
 def _laplacian(step: Step) -> Term:

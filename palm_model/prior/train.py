@@ -23,18 +23,19 @@ from palm_model.prior.colour import srgb
 from palm_model.prior.distributed import current_ranks
 from palm_model.prior.hands import ReleasedHands
 from palm_model.prior.losses import total
-from palm_model.prior.network import PalmNet, Progress
+from palm_model.prior.network import PalmNet
 from palm_model.prior.optimizer import make_optimizer, set_rates
 from palm_model.prior.pbr_branch import branch_of
 from palm_model.prior.perceptual import PerceptualNetwork, perceptual_network
+from palm_model.prior.progress import progress_at
 from palm_model.prior.relight import relit
 from palm_model.prior.sampling import Sampler, sampler_for
 from palm_model.prior.schedule import active
 from palm_model.prior.state import load_state, save_state
 from palm_model.prior.terms import EXTRA_NUMBERS, Step, loss_terms
-from schemas.errors import TrainingError
+from schemas.errors import SettingsError, TrainingError
 from schemas.ids import Sha256
-from schemas.prior import Opening, PriorSettings
+from schemas.prior import PriorSettings
 from schemas.prior_card import PriorCard
 
 CODE_VERSION = "1"
@@ -89,8 +90,10 @@ class PriorTraining:
         Raises:
             BadInputError: as `Batches`, if the release cannot teach these settings.
             SettingsError: if there are more processes and parts of a step than bundles and patches.
+            TrainingError: if processes do not go on from the same step.
         """
         self.settings, self.ranks, self.device = settings, current_ranks(), device
+        self._check_parts()
         model = hands.model
         self.sampler: Sampler = sampler_for(settings.volume.sampling, model.v_template, model.faces)
         self.batches = Batches(release, hands.to(device), settings, numbers=self.sampler.numbers + EXTRA_NUMBERS)
@@ -99,6 +102,8 @@ class PriorTraining:
         self._optimizer = make_optimizer(self.network, settings.training)
         self._state_file = state_file
         self.state = load_state(state_file, self.network, self._optimizer)
+        self._check_same_step()
+        self._looked_at = list(self.batches.validation_batches(_VALIDATION_RAYS))
         self._refused_in_a_row = 0
 
     def run(self, report: Callable[[Report], None] = lambda report: None) -> TrainedPrior:
@@ -118,6 +123,9 @@ class PriorTraining:
             report(Report(self.state.step, training.steps, losses, looked))
         if self.state.best:
             self.network.load_state_dict(self.state.best)
+        else:
+            self.state.best_step = self.state.step
+        self.network.open = progress_at(self.settings, self.state.best_step)
         return TrainedPrior(self.network.eval(), self._card())
 
     def _loaded(self) -> Iterator[tuple[int, list[Batch]]]:
@@ -125,10 +133,9 @@ class PriorTraining:
         micro, training = self.settings.training.micro_batches, self.settings.training
 
         def parts(step: int) -> list[Batch]:
-            ranks = self.ranks
-            return [
-                self.batches.share(step, part * ranks.count + ranks.rank, micro * ranks.count) for part in range(micro)
-            ]
+            rank, count = self.ranks.rank, self.ranks.count
+            # All processes' shares of a part together are what one process alone has in it.
+            return [self.batches.share(step, part + micro * rank, micro * count) for part in range(micro)]
 
         with ThreadPoolExecutor(1) as reader:
             steps = range(self.state.step, training.steps)
@@ -153,9 +160,11 @@ class PriorTraining:
         parameters = [one for one in self.network.parameters() if one.requires_grad]
         self.ranks.average_gradients(parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, training.clip_norm)
+        own = [*losses.values(), float(sum(batch.skipped for batch in parts))]
+        *means, skipped = self.ranks.summed(torch.tensor(own, dtype=torch.float64, device=self.device)).tolist()
+        losses = {name: one / self.ranks.count for name, one in zip(losses, means, strict=True)}
+        self.state.skipped += round(skipped)
         self._take(step, norm, losses)
-        told = torch.tensor([float(sum(batch.skipped for batch in parts))], dtype=torch.float64)
-        self.state.skipped += int(self.ranks.summed(told))
         return losses
 
     def _take(self, step: int, norm: Tensor, losses: Mapping[str, float]) -> None:
@@ -170,7 +179,7 @@ class PriorTraining:
         if self._refused_in_a_row >= _MOST_REFUSED:
             raise TrainingError(
                 f"prior: step {step}: expected finite gradients, found none in {_MOST_REFUSED} steps in a row "
-                f"(losses {dict(losses)}). The last state is of step {self.state.step}; take smaller learning rates."
+                f"(losses {dict(losses)}). Take smaller learning rates."
             )
 
     def _loss(self, step: int, batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -200,21 +209,24 @@ class PriorTraining:
         return total(terms, schedules, step)
 
     @torch.no_grad()
-    def _validate(self) -> float:
-        """PSNR on the views set aside, of every branch that is trained by now, dB; keeps the weights if it is the best.
+    def _validate(self) -> float | None:
+        """PSNR on pixels of the hand in the views set aside, of every branch that is trained by now, dB.
 
-        Those from before all terms of the loss counted are not kept longer than that: they lack what these teach.
+        Keeps the weights if it is the best so far. Those from before all terms of the loss counted are not kept longer
+        than that: they lack what these teach.
         """
+        if not self._looked_at:
+            return None
         self.network.eval()
         squared, count = 0.0, 0
-        for batch in self.batches.validation_batches(_VALIDATION_RAYS):
+        for batch in self._looked_at:
             moved = batch.to(self.device)
             for colour in self._looks(moved):
                 squared += float((srgb(colour) - moved.colour).square().sum())
                 count += moved.colour.numel()
-        psnr = -10.0 * math.log10(max(squared / count, 1e-12)) if count else 0.0
+        psnr = -10.0 * math.log10(max(squared / count, 1e-12))
         early = self.state.best_step <= _all_weigh_from(self.settings) < self.state.step
-        if not count or early or psnr > self.state.best_psnr:
+        if early or psnr > self.state.best_psnr:
             self.state.best_psnr, self.state.best_step = psnr, self.state.step
             self.state.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
         return psnr
@@ -230,6 +242,24 @@ class PriorTraining:
             random = torch.Generator(self.device).manual_seed(self.settings.seed)
             yield relit(branch, self.network, seen, batch.rays, poses, skinning=skinning, random=random)
 
+    def _check_parts(self) -> None:
+        training = self.settings.training
+        parts, most = self.ranks.count * training.micro_batches, training.bundles + training.patches
+        if parts > most:
+            raise SettingsError(
+                f"prior: expected at most {most} processes × micro_batches, as many as a step has bundles and patches, "
+                f"found {self.ranks.count} × {training.micro_batches}. Take more bundles, or fewer processes."
+            )
+
+    def _check_same_step(self) -> None:
+        own = self.state.step
+        steps = self.ranks.summed(torch.tensor([own, own**2], dtype=torch.float64, device=self.device)).tolist()
+        if steps != [own * self.ranks.count, own**2 * self.ranks.count]:
+            raise TrainingError(
+                f"prior: expected all {self.ranks.count} processes to go on from one step, found step {own} here and "
+                "others elsewhere. Give them the same state file, or none."
+            )
+
     def _perceptual_network(self) -> PerceptualNetwork | None:
         losses = self.settings.losses
         if losses.perceptual is None or not self.settings.training.patches:
@@ -238,6 +268,7 @@ class PriorTraining:
 
     def _card(self) -> PriorCard:
         release = self.batches.release
+        looked_at = {"validation_psnr": round(self.state.best_psnr, 4)} if self.state.best else {}
         return PriorCard(
             name="PALM-Net prior",
             code_version=CODE_VERSION,
@@ -247,26 +278,17 @@ class PriorTraining:
             data_digest=hashlib.sha256(self.batches.digest().encode()).hexdigest(),
             subjects=self.batches.hands.subject_ids,
             hand_model=self.batches.hands.model.sha256,
-            views=len(self.batches.views) - len(self.batches.validation),
+            views=self.batches.learned_from,
+            step=self.state.best_step,
             figures={
                 "steps": self.state.step,
                 "best_step": self.state.best_step,
-                "validation_psnr": round(self.state.best_psnr, 4),
-                "validation_views": len(self.batches.validation),
+                **looked_at,
+                "validation_views": len(self._looked_at),
                 "views_left_out": self.state.skipped,
                 "steps_refused": self.state.refused,
             },
         )
-
-
-def progress_at(settings: PriorSettings, step: int) -> Progress:
-    """How much of the encodings is open at a step."""
-    training = settings.training
-
-    def at(opening: Opening | None) -> float | None:
-        return None if opening is None else opening.at(step)
-
-    return Progress(at(training.levels), at(training.bands), at(training.geometry_levels))
 
 
 def _all_weigh_from(settings: PriorSettings) -> int:

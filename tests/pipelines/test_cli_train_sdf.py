@@ -22,7 +22,7 @@ def palm(*arguments: str | Path) -> Result:
 
 
 def test_a_file_with_its_figures_and_a_picture_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(presets._PRESETS, "tiny", small_prior)  # noqa: SLF001 - a smaller one, to be quick
+    monkeypatch.setitem(presets._PRESETS, "tiny", small_prior)
     out = tmp_path / "new" / "sdf.safetensors"
     result = palm("--preset", "tiny", "--out", out, "--steps", "3", "--seed", "4")
     assert result.exit_code == 0, result.output
