@@ -8,6 +8,7 @@ from schemas.ids import CameraId, Slug
 from schemas.prior_encoding import EncodingSettings
 from schemas.prior_fields import FieldSettings
 from schemas.prior_losses import LossSettings
+from schemas.prior_pretraining import PretrainingSettings
 from schemas.prior_skinning import SkinningSettings
 from schemas.prior_volume import VolumeSettings
 from schemas.tier import FULL, Tier
@@ -118,5 +119,6 @@ class PriorSettings(BaseModel):
     volume: VolumeSettings
     skinning: SkinningSettings
     losses: LossSettings
+    pretraining: PretrainingSettings = PretrainingSettings()
     training: TrainingSettings
     held_out: HeldOut = HeldOut()

@@ -8,6 +8,7 @@ from schemas.prior import Opening, PresetName, PriorSettings, TrainingSettings
 from schemas.prior_encoding import EncodingSettings
 from schemas.prior_fields import FieldSettings
 from schemas.prior_losses import Constant, FromStep, Linear, LossSettings
+from schemas.prior_pretraining import PretrainingSettings
 from schemas.prior_skinning import FAST_SKINNING, SkinningSettings
 from schemas.prior_volume import BlindSampling, GuidedSampling, VolumeSettings
 
@@ -36,6 +37,7 @@ def _tiny() -> PriorSettings:
         LossSettings(**_small_losses(600), perceptual=None, laplacian_step_m=1e-3),
         steps=600,
         patches=0,
+        pretraining=PretrainingSettings(steps=500, batch=2048, eikonal_points=128),
     )
 
 
@@ -47,7 +49,16 @@ def _cpu() -> PriorSettings:
         perceptual_network="st-lpips-alex",
         laplacian_step_m=1e-3,
     )
-    return _small("cpu", encoding, FieldSettings(code_std=0.05), GuidedSampling(), losses, steps=4000, patches=1)
+    return _small(
+        "cpu",
+        encoding,
+        FieldSettings(code_std=0.05),
+        GuidedSampling(),
+        losses,
+        steps=4000,
+        patches=1,
+        pretraining=PretrainingSettings(),
+    )
 
 
 def _small(
@@ -59,6 +70,7 @@ def _small(
     *,
     steps: int,
     patches: int,
+    pretraining: PretrainingSettings,
 ) -> PriorSettings:
     """What the presets for two cores have in common: 512 rays a step, guided by the registered surface."""
     patch_px, bundles = 16, 4
@@ -70,6 +82,7 @@ def _small(
         volume=VolumeSettings(sampling=sampling, negligible_weight=1e-3, tetrahedron_m=5e-4),
         skinning=FAST_SKINNING,
         losses=losses,
+        pretraining=pretraining,
         training=TrainingSettings(
             steps=steps,
             bundles=bundles,
@@ -119,6 +132,7 @@ def _gpu() -> PriorSettings:
         losses=LossSettings(
             **_small_losses(24000), perceptual=FromStep(step=6, then=Constant(weight=0.1)), laplacian_step_m=1e-3
         ),
+        pretraining=PretrainingSettings(steps=2000, batch=8192, eikonal_points=512),
         training=_large_training(
             steps=24000,
             bundles=16,
@@ -141,6 +155,7 @@ def _paper() -> PriorSettings:
         volume=VolumeSettings(sampling=BlindSampling()),
         skinning=SkinningSettings(),
         losses=LossSettings(pbr_colour=None),
+        pretraining=PretrainingSettings(steps=2000, batch=8192, eikonal_points=512),
         training=_large_training(
             steps=24000,
             bundles=8,
