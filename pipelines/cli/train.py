@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from pipelines.cli import train_sdf
 from pipelines.cli.console import console
 from schemas.errors import SettingsError
 from schemas.settings import Settings, load_settings
@@ -84,6 +85,9 @@ def detector(
         for path in sorted(folder.iterdir()):
             shutil.copyfile(path, out / path.name)
     console.print(str(out or folder), highlight=False, soft_wrap=True)
+
+
+app.command("sdf")(train_sdf.sdf)
 
 
 @app.command("annotate-next")
