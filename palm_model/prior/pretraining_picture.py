@@ -34,7 +34,8 @@ def pretraining_picture(learned: CanonicalSdf, model: HandModel, *, tile_px: int
     Slices lie in the plane of the palm and across the fingers; blue is inside, orange outside, with a band every 5 mm.
     The true surface is a green line, the learned one a black line on it.
     """
-    images, labels = [], []
+    images: list[UInt8[ndarray, "t t 3"]] = []
+    labels: list[str] = []
     for first in SHAPES_STD:
         betas = torch.zeros(1, SHAPE_COMPONENTS)
         betas[0, 0] = first
