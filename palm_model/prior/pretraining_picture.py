@@ -8,7 +8,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from palm_data.hand.model import SHAPE_COMPONENTS, HandModel
-from palm_data.report.pictures import Colour, contact_sheet, normals_to_rgb
+from palm_data.report.pictures import GOOD, Colour, contact_sheet, normals_to_rgb
 from palm_model.prior.canonical_sdf import CanonicalSdf, Told
 from palm_model.prior.closed_surface import ClosedSurface, closed_hands
 
@@ -17,23 +17,25 @@ TOP_M = 0.02
 """Distance drawn in the fullest colour."""
 SHAPES_STD = (-2.0, 0.0, 2.0)
 """First coefficients of β of the hands that are shown."""
-TRUE_LINE: Colour = (255, 255, 255)
+TRUE_LINE: Colour = GOOD
 LEARNED_LINE: Colour = (20, 20, 20)
 _BAND_M = 0.005
 _TRACE_STEPS = 40
 _ON_SURFACE_M = 3e-4
+_REACH_M = 5e-4
 _INSIDE = np.array([70.0, 120.0, 230.0])
 _OUTSIDE = np.array([235.0, 150.0, 70.0])
 
 
 @torch.no_grad()
 def pretraining_picture(learned: CanonicalSdf, model: HandModel, *, tile_px: int = TILE_PX) -> UInt8[ndarray, "h w 3"]:
-    """For a small, the mean and a large hand: two slices in false colours and the surface's normals, seen from +z.
+    """For a small, the mean and a large hand: two slices in false colours and the surface's normals, seen flat.
 
     Slices lie in the plane of the palm and across the fingers; blue is inside, orange outside, with a band every 5 mm.
-    The true surface is a white line, the learned one a black line on it.
+    The true surface is a green line, the learned one a black line on it.
     """
-    images, labels = [], []
+    images: list[UInt8[ndarray, "t t 3"]] = []
+    labels: list[str] = []
     for first in SHAPES_STD:
         betas = torch.zeros(1, SHAPE_COMPONENTS)
         betas[0, 0] = first
@@ -70,7 +72,7 @@ def _row(
     return (
         _slice(learned, hand, told, _plane(learned, middle, normal, tile_px)),
         _slice(learned, hand, told, _plane(learned, cut, across, tile_px)),
-        _normals(learned, told, tile_px),
+        _normals(learned, told, normal, tile_px),
     )
 
 
@@ -106,18 +108,20 @@ def _draw(picture: UInt8[ndarray, "t t 3"], inside: Bool[ndarray, "t t"], colour
     cv2.drawContours(picture, contours, -1, colour, thickness_px)
 
 
-def _normals(learned: CanonicalSdf, told: Told, tile_px: int) -> UInt8[ndarray, "t t 3"]:
-    """Where parallel rays towards −z meet the learned surface, by its own distances; black where they do not."""
-    top = learned.box.centre.double().cpu().numpy().copy()
-    top[2] += learned.box.half_side
-    points = torch.from_numpy(_plane(learned, top, 2, tile_px)).float().reshape(-1, 3).to(learned.device)
+def _normals(learned: CanonicalSdf, told: Told, axis: int, tile_px: int) -> UInt8[ndarray, "t t 3"]:
+    """Where parallel rays along an axis meet the learned surface, by its own distances; black where they do not."""
+    right, up = (other for other in range(3) if other != axis)
+    towards_viewer = -1.0 if axis == 1 else 1.0  # x to the right and z upwards are seen from −y
+    start = learned.box.centre.double().cpu().numpy().copy()
+    start[axis] += towards_viewer * learned.box.half_side
+    points = torch.from_numpy(_plane(learned, start, axis, tile_px)).float().reshape(-1, 3).to(learned.device)
     everyone = _each(told, len(points))
     for _ in range(_TRACE_STEPS):
-        points[:, 2] -= learned(points, everyone)
+        points[:, axis] -= towards_viewer * learned(points, everyone)
     met = (learned(points, everyone).abs() < _ON_SURFACE_M) & learned.box.contains(points)
-    normals = torch.nn.functional.normalize(learned.gradient(points, everyone, 5e-4), dim=1)
-    seen = (normals * met[:, None] * normals.new_tensor([1.0, -1.0, -1.0])).cpu().numpy()
-    return normals_to_rgb(seen.reshape(tile_px, tile_px, 3))
+    normals = torch.nn.functional.normalize(learned.gradient(points, everyone, _REACH_M), dim=1) * met[:, None]
+    in_camera = torch.stack([normals[:, right], -normals[:, up], -towards_viewer * normals[:, axis]], dim=1)
+    return normals_to_rgb(in_camera.cpu().numpy().reshape(tile_px, tile_px, 3))
 
 
 def _each(told: Told, count: int) -> Told:
