@@ -1,6 +1,10 @@
 """Figures of a trained prior against what is true of a simulated session, beside the baked baseline on the same views.
 
-The prior is a callable: nothing here knows how it was made. `docs/prior_evaluation.md` says what each figure is.
+The prior is a callable: nothing here knows how it was made. Keys without an end are of the held-out cameras, those with
+`_train` and `_new_pose` of views trained on and of held-out gestures. Pictures are scored where the released training
+mask meets the true skin, `_baked` is the better of two ways of baking (colours of the person's training captures, or of
+the capture itself), `_grown` the same picture without its silhouette, and `_covered` leaves both sides only the pixels
+that the registered mesh covers wholly.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +30,6 @@ from palm_data.evaluate.prior_scores import (
     silhouette_iou,
 )
 from palm_data.evaluate.prior_views import (
-    HeldOut,
     Kind,
     ScoredView,
     choose_views,
@@ -39,6 +42,7 @@ from palm_data.loader.release import Release
 from palm_data.maps.predicted import PredictedView
 from schemas.camera import Camera
 from schemas.ids import SubjectId
+from schemas.prior import HeldOut
 from schemas.prior_evaluation import PriorEvaluationSettings
 
 Progress = Callable[[str, int, int], None]

@@ -3,26 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from palm_data.evaluate.true_views import ViewName
 from palm_data.loader.release import Release
 from palm_data.loader.sample import Sample, View
 from schemas.errors import BadInputError
-from schemas.ids import CameraId, Slug
+from schemas.ids import CameraId
+from schemas.prior import HeldOut
 from schemas.prior_evaluation import PriorEvaluationSettings
-
-
-class HeldOut(BaseModel):
-    """What no training has seen of people whom it has seen."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    camera: Annotated[CameraId, Field(description="No image of it was trained on.")]
-    gestures: Annotated[tuple[Slug, ...], Field(min_length=1, description="None of their captures was trained on.")]
 
 
 class Kind(StrEnum):
@@ -57,11 +47,11 @@ def training_captures(release: Release, held_out: HeldOut) -> list[Sample]:
 
 def training_cameras(sample: Sample, held_out: HeldOut) -> list[CameraId]:
     """The cameras of a capture that were not held out, in their order."""
-    return [one.camera_id for one in sample.cameras if one.camera_id != held_out.camera]
+    return [one.camera_id for one in sample.cameras if one.camera_id not in held_out.cameras]
 
 
 def choose_views(release: Release, held_out: HeldOut, settings: PriorEvaluationSettings) -> tuple[ScoredView, ...]:
-    """For each person: seen gestures in the held-out camera, held-out gestures in seen cameras, and some trained on.
+    """For each person: seen gestures in the held-out cameras, held-out gestures in seen cameras, and some trained on.
 
     Cameras take turns from person to person and from gesture to gesture. Captures without a fitted hand, and views that
     are missing or do not show it, are not scored.
@@ -74,7 +64,7 @@ def choose_views(release: Release, held_out: HeldOut, settings: PriorEvaluationS
         theirs = [one for one in release.subject(subject_id) if one.labels.hand is not None]
         seen = [one for one in theirs if one.gesture not in held_out.gestures]
         for one in _spread(seen, settings.new_camera_gestures):
-            found.append(_scored(Kind.NEW_CAMERA, one, held_out.camera))
+            found += [_scored(Kind.NEW_CAMERA, one, camera_id) for camera_id in held_out.cameras]
         for number, one in enumerate(capture for capture in theirs if capture.gesture in held_out.gestures):
             start = row + number * settings.new_pose_views
             found += _in_turn(Kind.NEW_POSE, one, training_cameras(one, held_out), start, settings.new_pose_views)
@@ -83,7 +73,7 @@ def choose_views(release: Release, held_out: HeldOut, settings: PriorEvaluationS
     shown = [one for one in found if one.view.present and one.view.training_mask.any()]
     for kind in Kind:
         if not any(one.kind is kind for one in shown):
-            expected = f"a view of the kind {kind} (held out: {held_out.camera}; {', '.join(held_out.gestures)})"
+            expected = f"a view of the kind {kind} (held out: {', '.join((*held_out.cameras, *held_out.gestures)) or 'nothing'})"
             raise BadInputError(str(release), field="captures", expected=expected, found="none with a fitted hand")
     return tuple(sorted(shown, key=lambda one: (list(Kind).index(one.kind), str(one.name))))
 
