@@ -134,6 +134,7 @@ def _filled(colour: Float[ndarray, "v 3"], known: ndarray, faces: Int[ndarray, "
         np.concatenate([faces[:, [1, 2, 0]], faces]).ravel(),
     )
     graph = coo_array((np.ones(len(start)), (start, end)), shape=(len(colour), len(colour))).tocsr()
+    graph.data[:] = 1.0  # an edge of two triangles counts once
     for _ in range(_FILL_STEPS):
         if known.all():
             break

@@ -13,13 +13,15 @@ Radiance = Callable[[Float[ndarray, "n 3"]], Float[ndarray, "n 3"]]
 """Linear RGB radiance from unit directions that point away from the hand, in the world."""
 
 _NORMALS = 512
+_EVEN = 0.01
+"""Irradiance that differs by less than this share of its largest is even: the rest is the summation's own error."""
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 
 def irradiance_correlation(light: Radiance, environment: Float[ndarray, "height width 3"], rows: int) -> float:
     """Pearson's correlation of the luminance of both lights' irradiance over surfaces that face every way.
 
-    A scale makes no difference; 0 where one light is the same from everywhere.
+    A scale makes no difference; 0 where one of them lights evenly.
 
     Args:
         environment: row 0 is the zenith (+z), columns turn from +x towards +y.
@@ -30,10 +32,10 @@ def irradiance_correlation(light: Radiance, environment: Float[ndarray, "height 
     recovered = irradiance(np.asarray(light(directions), np.float64), directions, solid, normals) @ _LUMINANCE
     directions, solid = map_directions(*environment.shape[:2])
     true = irradiance(environment.reshape(-1, 3).astype(np.float64), directions, solid, normals) @ _LUMINANCE
+    if min(np.ptp(one) / max(float(one.max()), 1e-30) for one in (recovered, true)) < _EVEN:
+        return 0.0
     first, second = recovered - recovered.mean(), true - true.mean()
-    size = float(np.linalg.norm(first) * np.linalg.norm(second))
-    flat = 1e-9 * len(normals) * abs(float(recovered.mean() * true.mean()))
-    return float(first @ second) / size if size > flat else 0.0
+    return float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))
 
 
 def irradiance(

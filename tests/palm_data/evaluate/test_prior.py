@@ -67,7 +67,7 @@ def test_true_views_are_kept_and_made_again_only_when_what_they_are_made_of_chan
 ) -> None:
     (chosen,) = (one for one in choose_views(session.release, HELD_OUT, QUICK) if one.kind is Kind.NEW_CAMERA)
     first = views[chosen.name]
-    assert (first.rgb[first.skin].min(), first.rgb[0, 0].max()) > (0.02, -1.0)
+    assert first.rgb[first.skin].mean() > 0.1
     assert not first.rgb[0, 0].any()
     (kept,) = (session.truth.parent / "truth_views").rglob(f"*{chosen.name.gesture}.{CAMERA}*")
     before = kept.stat().st_mtime_ns
@@ -189,7 +189,7 @@ def untrained(session: PriorSession, workspace: Path, **changes: object) -> None
     def work(folder: Path) -> None:
         write_checkpoint(folder, network, PriorCard(**values))
 
-    Workspace(workspace).run_stage("prior", VERSION, code_version="1", settings=values, inputs={}, work=work)
+    Workspace(workspace).run_stage("prior", VERSION, code_version="1", settings={}, inputs={}, work=work)
 
 
 def command(session: PriorSession, workspace: Path, *arguments: str) -> list[str]:
