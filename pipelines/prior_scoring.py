@@ -91,8 +91,8 @@ def scored_release(prior: Prior, release: Release) -> Release:
 
 
 def renderer(prior: Prior, release: Release) -> Callable[[Camera, SubjectId, int], PredictedView]:
-    """What the prior says that a camera sees of a capture; one person's grids are held at a time."""
-    hands = prior.hands(release)
+    """What the prior says that a camera sees of a capture, on the network's device."""
+    hands = prior.hands(release).to(next(prior.network.parameters()).device)
 
     def render(camera: Camera, subject_id: SubjectId, frame: int) -> PredictedView:
         poses, skinning = hands.select([hands.row(subject_id, frame)])

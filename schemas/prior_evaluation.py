@@ -12,7 +12,12 @@ class PriorEvaluationSettings(BaseModel):
 
     spp: Annotated[int, Field(ge=1, le=8192, description="Light paths a pixel of the true images.")] = 512
     supersample: Annotated[
-        int, Field(ge=1, le=16, description="Places a pixel and axis at which true albedo and normals are looked up.")
+        int,
+        Field(
+            ge=1,
+            le=16,
+            description="Places a pixel and axis at which true albedo and normals, and the baked mesh, are looked at.",
+        ),
     ] = 4
     train_views: Annotated[
         int, Field(ge=1, description="Views a person that were trained on: seen gestures in seen cameras.")

@@ -152,7 +152,7 @@ def evaluate_prior(
         for name in captures.values():
             true = TrueSurface(truth.surface(name))
             found.surfaces.append(score_mesh(prior.mesh(name.subject_id, name.frame), true, settings))
-    return _figures(found, chosen, prior, truth, settings)
+    return _figures(found, prior, truth, settings)
 
 
 def _score_pictures(
@@ -211,11 +211,7 @@ def _better(found: _Collected, measure: str, end: str) -> float | None:
 
 
 def _figures(
-    found: _Collected,
-    chosen: Sequence[ScoredView],
-    prior: PriorToScore,
-    truth: TrueViews,
-    settings: PriorEvaluationSettings,
+    found: _Collected, prior: PriorToScore, truth: TrueViews, settings: PriorEvaluationSettings
 ) -> dict[str, float | int | str | None]:
     mean = found.figures.mean
     figures: dict[str, float | int | str | None] = {}
@@ -247,6 +243,6 @@ def _figures(
         "albedo_error": found.albedo.error(),
         "albedo_error_input": found.input.error(),
         "irradiance_correlation": float(np.mean(lights)) if lights else None,
-        **{f"views_{kind}": sum(one.kind is kind for one in chosen) for kind in Kind},
+        **{f"views_{kind}": found.figures.count(f"psnr_fg{picture_names(kind)}") for kind in Kind},
         "spp": settings.spp,
     }

@@ -43,6 +43,10 @@ class Figures:
         found = self.values.get(name)
         return float(np.mean(found)) if found else None
 
+    def count(self, name: str) -> int:
+        """How many values a name has."""
+        return len(self.values.get(name, ()))
+
 
 @dataclass(frozen=True, eq=False)
 class ViewRegion:

@@ -96,7 +96,7 @@ def test_the_truth_as_a_prior_reaches_every_bar(session: PriorSession, views: Tr
     assert figures["ssim_fg"] == pytest.approx(1.0)
     assert figures["normal_deg_mean"] < 4.0
     assert figures["silhouette_iou_mean"] > 0.97
-    assert figures["surface_mm_mean"] < 0.3
+    assert figures["surface_mm_mean"] < 0.8  # pixels are 3 mm apart
     assert figures["floaters"] == 0
     assert figures["albedo_error"] == pytest.approx(0.0, abs=1e-6)  # a scale makes no difference
     assert figures["albedo_error_input"] > 0.01
