@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipelines.cli.console import console
+from pipelines.cli.evaluate_prior import prior
 
 if TYPE_CHECKING:
     from palm_data.store.workspace import Workspace
@@ -46,7 +47,7 @@ def capture(
     """Figures of the simulated capture itself: light, labels, scans, calibration, and the best fit there can be."""
     from palm_data.evaluate.capture import evaluate_capture
 
-    _show(evaluate_capture(truth, raw), as_json=as_json)
+    show_figures(evaluate_capture(truth, raw), as_json=as_json)
 
 
 @app.command("annotation")
@@ -69,7 +70,7 @@ def annotation(
     refused = refused_subjects(place, seen)
     if refused:
         sys.stderr.write(f"Not scored, because the detector saw them in training: {', '.join(refused)}\n")
-    _show(evaluate_annotation(place, truth, settings, seen=seen), as_json=as_json, bars=ANNOTATION_BARS)
+    show_figures(evaluate_annotation(place, truth, settings, seen=seen), as_json=as_json, bars=ANNOTATION_BARS)
 
 
 @app.command("detector")
@@ -95,7 +96,10 @@ def detector(
     network, card, _ = load_checkpoint(path)
     opened = palm_data.open_release(release, split=split, where=where)  # type: ignore[arg-type]
     examples = released_examples(opened, settings)
-    _show(evaluate_released(network, card, examples, settings.detector, torch.device("cpu")), as_json=as_json)
+    show_figures(evaluate_released(network, card, examples, settings.detector, torch.device("cpu")), as_json=as_json)
+
+
+app.command("prior")(prior)
 
 
 @app.command("faults")
@@ -148,7 +152,7 @@ def _seen_in_training(workspace: "Workspace", settings: "Settings") -> frozenset
     return frozenset(read_card(checkpoint).subjects)
 
 
-def _show(
+def show_figures(
     figures: Mapping[str, float | int | str], *, as_json: bool, bars: Mapping[str, tuple[str, float]] | None = None
 ) -> None:
     """JSON on stdout and nothing else, or a table; with bars, what each figure should reach beside it."""
