@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -24,6 +24,28 @@ def linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.L
         layer.weight.normal_(0.0, math.sqrt(2.0 / inputs), generator=generator)
         layer.bias.zero_()
     return layer
+
+
+def told_layer(
+    layer: nn.Linear,
+    own: Float[Tensor, "n own"],
+    told: Float[Tensor, "p told"],
+    row: Int[Tensor, "n"] | None,
+) -> Float[Tensor, "n outputs"]:
+    """What a layer makes of (own, told[row]): of what few hands are told it is computed once a hand.
+
+    A column for each hand, one at its points, stands for what they are told. No sum is scattered, so that gradients
+    too are the same every time.
+
+    Args:
+        row: None: a row of `told` for each point.
+    """
+    if row is None:
+        return layer(torch.cat([own, told], dim=-1))  # type: ignore[no-any-return]
+    size, weight = own.shape[1], layer.weight
+    of_hands = nn.functional.linear(told, weight[:, size:], layer.bias)
+    whose = (row[:, None] == torch.arange(len(told), device=row.device)).to(own)
+    return nn.functional.linear(torch.cat([own, whose], dim=-1), torch.cat([weight[:, :size], of_hands.T], dim=-1))
 
 
 def relu_network(inputs: int, width: int, outputs: int, generator: torch.Generator | None) -> nn.Sequential:

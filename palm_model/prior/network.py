@@ -122,6 +122,7 @@ class PalmNet(nn.Module):
         sampler: Sampler,
         uniform: Float[Tensor, "n numbers"] | None = None,
         progress: Progress = ALL_OPEN,
+        materials: bool = True,
     ) -> Rendered:
         """What all the rays see, with gradients to networks, codes, and bones that ask for them.
 
@@ -130,6 +131,7 @@ class PalmNet(nn.Module):
         Args:
             skinning: with grids whose rows are those of `poses`.
             uniform: the sampler's numbers; None: samples in the middle.
+            materials: whether the material network, where there is one, is asked.
         """
         hands = _Hands(_Told(poses, self.conditioning(poses), progress), skinning)
         samples = sampler(rays, poses, partial(self._density, hands), uniform)
@@ -145,7 +147,7 @@ class PalmNet(nn.Module):
             rays.directions[where.ray[seen]],
             where.pose[seen],
         )
-        shown = self._shown(hands.told, shading)
+        shown = self._shown(hands.told, shading, self.material if materials else None)
         table = weights.new_zeros((*weights.shape, shown.shape[-1]))
         table = table.index_put((where.ray[seen], where.column[seen]), shown)
         return _rendered(composite(weights, table), weights, samples, where, surface)
@@ -225,8 +227,7 @@ class PalmNet(nn.Module):
     ) -> tuple[Float[Tensor, "s"], Float[Tensor, "s f"]]:
         """Signed distance and features at canonical points."""
         codes, unit = told.codes, self.box.to_unit(points)
-        betas, levels = told.poses.betas[pose], told.progress.geometry_levels
-        out = self.geometry(unit, codes.pose[pose], codes.shape[pose], betas, levels)
+        out = self.geometry(unit, codes.pose, codes.shape, told.poses.betas, told.progress.geometry_levels, pose)
         return out.sdf, out.feature
 
     def _canonical(
@@ -298,17 +299,18 @@ class PalmNet(nn.Module):
                 )
         return carried_normals(gradient[seen], turn)
 
-    def _shown(self, told: _Told, at: _Shading) -> Float[Tensor, "s c"]:
+    def _shown(self, told: _Told, at: _Shading, material: Materials | None) -> Float[Tensor, "s c"]:
         """Colour (3), normal (3) and, with a material network, albedo (3), α and metallic of samples."""
         towards = (at.direction * at.normal).sum(dim=-1, keepdim=True)
         reflected = at.direction - 2.0 * towards * at.normal
         codes, progress = told.codes, told.progress
-        pose, appearance = codes.pose[at.pose], codes.appearance[at.pose]
         grid = self.radiance.grid(at.unit, progress.levels)
-        colour = self.radiance(grid, at.feature, reflected, at.normal, pose, appearance, progress.bands)
+        colour = self.radiance(
+            grid, at.feature, reflected, at.normal, codes.pose, codes.appearance, progress.bands, at.pose
+        )
         shown = [colour, at.normal]
-        if self.material is not None:
-            own: MaterialValues = self.material(grid, at.feature, pose, appearance)
+        if material is not None:
+            own: MaterialValues = material(grid, at.feature, codes.pose[at.pose], codes.appearance[at.pose])
             shown += [own.albedo, own.alpha[:, None], own.metallic[:, None]]
         return torch.cat(shown, dim=-1)
 
