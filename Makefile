@@ -6,8 +6,9 @@ SHELL := bash
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN := .venv/bin
+PRIOR_BENCH ?= demo-prior
 
-.PHONY: help demo test lint ui bench faults screenshots setup clean-demo
+.PHONY: help demo test lint ui bench prior-bench faults screenshots setup clean-demo
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -31,6 +32,9 @@ bench: .venv/.ready ## The measured comparisons, to benchmarks/results.json; the
 	@nice $(BIN)/python -m tests.benchmarks.session
 	@$(BIN)/python -m pytest -q tests/benchmarks --benchmark-only --benchmark-disable-gc
 	@$(BIN)/python -m tests.benchmarks.duel
+
+prior-bench: .venv/.ready ## A prior by preset cpu, its figures and its speed, to benchmarks/prior.json; PRIOR_BENCH=FOLDER holds it
+	@$(BIN)/python -m tests.benchmarks.prior_session $(PRIOR_BENCH)
 
 faults: .venv/.ready ## The proof of integrity: seeded faults of every kind, as JSON
 	@$(BIN)/python -m palm_data.testing.campaign --out benchmarks/faults.json

@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from palm_model.prior.encoding import HashEncoding
 from palm_model.prior.harmonics import DIRECTION_WIDTH, encode_directions
-from palm_model.prior.layers import LipschitzNetwork, relu_network, sphere_network
+from palm_model.prior.layers import LipschitzNetwork, relu_network, sphere_network, told_layer
 from schemas.errors import SettingsError
 from schemas.prior_fields import FieldSettings
 
@@ -59,15 +59,19 @@ class GeometryField(nn.Module):
         inputs = 3 + encoding.width + told
         self.network = sphere_network(inputs, settings.width, settings.features, settings.sphere_radius, generator)
 
-    def forward(
+    def forward(  # noqa: PLR0917 - as eq. 4 has them
         self,
         unit: Float[Tensor, "n 3"],
-        pose_code: Float[Tensor, "n pose"],
-        shape_code: Float[Tensor, "n shape"],
-        betas: Float[Tensor, "n 10"] | None,
+        pose_code: Float[Tensor, "p pose"],
+        shape_code: Float[Tensor, "p shape"],
+        betas: Float[Tensor, "p 10"] | None,
         open_levels: float | None = None,
+        row: Int[Tensor, "n"] | None = None,
     ) -> GeometryOut:
         """At points of the canonical cube, scaled to [0, 1]³.
+
+        Args:
+            row: of the codes and β, whose each point is; None: every point has its own.
 
         Raises:
             SettingsError: if the network is to see β and is given none.
@@ -77,8 +81,9 @@ class GeometryField(nn.Module):
             if betas is None:
                 raise SettingsError("geometry: expected betas, since use_betas is on, found none.")
             told.append(betas)
-        values = torch.cat([2.0 * unit - 1.0, self.encoding(unit, open_levels), *told], dim=-1)
-        feature: Tensor = self.network(values)
+        own = torch.cat([2.0 * unit - 1.0, self.encoding(unit, open_levels)], dim=-1)
+        first, softplus, last = self.network
+        feature: Tensor = last(softplus(told_layer(first, own, torch.cat(told, dim=-1), row)))
         return GeometryOut(feature[:, 0] * self.half_side, feature)
 
 
@@ -104,19 +109,21 @@ class RadianceField(nn.Module):
         feature: Float[Tensor, "n features"],
         reflected: Float[Tensor, "n 3"],
         normal: Float[Tensor, "n 3"],
-        pose_code: Float[Tensor, "n pose"],
-        appearance_code: Float[Tensor, "n appearance"],
+        pose_code: Float[Tensor, "p pose"],
+        appearance_code: Float[Tensor, "p appearance"],
         open_bands: float | None = None,
+        row: Int[Tensor, "n"] | None = None,
     ) -> Float[Tensor, "n 3"]:
         """Linear colour, 0 to 1.
 
         Args:
+            row: of the codes, whose each point is; None: every point has its own.
             grid: what `grid` gives for the points.
             reflected: the viewing ray mirrored at the normal, unit, world.
         """
         shown = encode_directions(reflected, open_bands)
-        values = torch.cat([grid, feature, shown, normal, pose_code, appearance_code], dim=-1)
-        return torch.sigmoid(_single(self.network(values)))
+        own, told = torch.cat([grid, feature, shown, normal], dim=-1), torch.cat([pose_code, appearance_code], dim=-1)
+        return torch.sigmoid(_single(self.network[1:](told_layer(self.network[0], own, told, row))))
 
 
 class MaterialField(nn.Module):

@@ -52,9 +52,10 @@ class HandField:
             surface.feature,
             reflected,
             normal,
-            codes.pose[own],
-            codes.appearance[own],
+            codes.pose,
+            codes.appearance,
             self.progress.bands,
+            own,
         )
         return torch.zeros_like(points).index_put((row,), colour.to(points))
 

@@ -18,7 +18,7 @@ from palm_model.prior import broyden, skinning_kernels
 from palm_model.prior.implicit import implicit_points
 from palm_model.prior.poses import Poses
 from palm_model.prior.skinning import Skinned, skin, skin_with_jacobian
-from palm_model.prior.skinning_arrays import Found, Limits, kernel_fields
+from palm_model.prior.skinning_arrays import Carried, Found, Limits, kernel_fields
 from palm_model.prior.skinning_grid import SkinningGrids
 from schemas.prior_skinning import SkinningSettings
 
@@ -73,7 +73,17 @@ class InverseSkinning:
         return skin(self.grids, poses.bones, canonical, pose)
 
     def skinned(self, canonical: Float[Tensor, "m 3"], pose: Int[Tensor, "m"], poses: Poses) -> Skinned:
-        """The same with ∂ world / ∂ canonical, whose inverse transpose carries an SDF's gradient to the world."""
+        """The same with ∂ world / ∂ canonical, whose inverse transpose carries an SDF's gradient to the world.
+
+        By compiled loops on CPU, where gradients are off.
+        """
+        if not torch.is_grad_enabled() and canonical.device.type == "cpu" and canonical.dtype == torch.float32:
+            count = len(canonical)
+            found = Skinned(torch.empty(count, 3), torch.empty(count, 3, 3), torch.empty(count, 16))
+            at, row = (one.detach().contiguous().numpy() for one in (canonical, pose))
+            fields = kernel_fields(self.grids, poses.bones)
+            skinning_kernels.carry(at, row, fields, Carried(*(one.numpy() for one in found)))
+            return found
         return skin_with_jacobian(self.grids, poses.bones, canonical, pose)
 
     def _compiled(

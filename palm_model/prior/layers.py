@@ -1,9 +1,10 @@
 """The networks' layers: a sphere to start from, and one whose steepness is bounded."""
 
 import math
+from typing import cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -24,6 +25,29 @@ def linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.L
         layer.weight.normal_(0.0, math.sqrt(2.0 / inputs), generator=generator)
         layer.bias.zero_()
     return layer
+
+
+def told_layer(
+    layer: nn.Module,
+    own: Float[Tensor, "n own"],
+    told: Float[Tensor, "p told"],
+    row: Int[Tensor, "n"] | None,
+) -> Float[Tensor, "n outputs"]:
+    """What a layer makes of (own, told[row]): of what few hands are told it is computed once a hand.
+
+    A column for each hand, one at its points, stands for what they are told. No sum is scattered, so that gradients
+    too are the same every time.
+
+    Args:
+        row: None: a row of `told` for each point.
+    """
+    if row is None:
+        whole: Tensor = layer(torch.cat([own, told], dim=-1))
+        return whole
+    size, weight, bias = own.shape[1], cast("Tensor", layer.weight), cast("Tensor", layer.bias)
+    of_hands = nn.functional.linear(told, weight[:, size:], bias)
+    whose = (row[:, None] == torch.arange(len(told), device=row.device)).to(own)
+    return nn.functional.linear(torch.cat([own, whose], dim=-1), torch.cat([weight[:, :size], of_hands.T], dim=-1))
 
 
 def relu_network(inputs: int, width: int, outputs: int, generator: torch.Generator | None) -> nn.Sequential:

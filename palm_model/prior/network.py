@@ -136,6 +136,7 @@ class PalmNet(nn.Module):
         sampler: Sampler,
         uniform: Float[Tensor, "n numbers"] | None = None,
         progress: Progress | None = None,
+        materials: bool = True,
     ) -> Rendered:
         """What all the rays see, with gradients to networks, codes, and bones that ask for them.
 
@@ -145,6 +146,7 @@ class PalmNet(nn.Module):
             skinning: with grids whose rows are those of `poses`.
             uniform: the sampler's numbers; None: samples in the middle.
             progress: None: as `open` says.
+            materials: whether the material network, where there is one, is asked.
         """
         hands = _Hands(self._told(poses, progress), skinning)
         samples = sampler(rays, poses, partial(self._density, hands), uniform)
@@ -160,7 +162,7 @@ class PalmNet(nn.Module):
             rays.directions[where.ray[seen]],
             where.pose[seen],
         )
-        shown = self._shown(hands.told, shading)
+        shown = self._shown(hands.told, shading, self.material if materials else None)
         table = weights.new_zeros((*weights.shape, shown.shape[-1]))
         table = table.index_put((where.ray[seen], where.column[seen]), shown)
         return _rendered(composite(weights, table), weights, samples, where, surface)
@@ -244,8 +246,7 @@ class PalmNet(nn.Module):
     ) -> tuple[Float[Tensor, "s"], Float[Tensor, "s f"]]:
         """Signed distance and features at canonical points."""
         codes, unit = told.codes, self.box.to_unit(points)
-        betas, levels = told.poses.betas[pose], told.progress.geometry_levels
-        out = self.geometry(unit, codes.pose[pose], codes.shape[pose], betas, levels)
+        out = self.geometry(unit, codes.pose, codes.shape, told.poses.betas, told.progress.geometry_levels, pose)
         return out.sdf, out.feature
 
     def _canonical(
@@ -317,18 +318,19 @@ class PalmNet(nn.Module):
                 )
         return carried_normals(gradient[seen], turn)
 
-    def _shown(self, told: _Told, at: _Shading) -> Float[Tensor, "s c"]:
+    def _shown(self, told: _Told, at: _Shading, material: Materials | None) -> Float[Tensor, "s c"]:
         """Colour (3), normal (3) and, with a material network, albedo (3), α and metallic of samples."""
         towards = (at.direction * at.normal).sum(dim=-1, keepdim=True)
         reflected = at.direction - 2.0 * towards * at.normal
         codes, progress = told.codes, told.progress
-        pose, appearance = codes.pose[at.pose], codes.appearance[at.pose]
         grid = self.radiance.grid(at.unit, progress.levels)
         with self.colour_precision(at.unit.device):
-            colour = self.radiance(grid, at.feature, reflected, at.normal, pose, appearance, progress.bands)
+            colour = self.radiance(
+                grid, at.feature, reflected, at.normal, codes.pose, codes.appearance, progress.bands, at.pose
+            )
             shown = [colour, at.normal]
-            if self.material is not None:
-                own: MaterialValues = self.material(grid, at.feature, pose, appearance)
+            if material is not None:
+                own: MaterialValues = material(grid, at.feature, codes.pose[at.pose], codes.appearance[at.pose])
                 shown += [own.albedo, own.alpha[:, None], own.metallic[:, None]]
         return torch.cat(shown, dim=-1)
 

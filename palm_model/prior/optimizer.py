@@ -36,7 +36,7 @@ def make_optimizer(network: PalmNet, training: TrainingSettings) -> torch.optim.
             rate *= training.geometry_rate
         groups.setdefault((name.startswith(shaping), rate), []).append(parameter)
     listed = [{"params": list(own), "waits": of, "full_rate": rate} for (of, rate), own in groups.items()]
-    return torch.optim.Adam(listed, lr=1.0, betas=(0.9, 0.99), eps=1e-15)
+    return torch.optim.Adam(listed, lr=1.0, betas=(0.9, 0.99), eps=1e-15, fused=True)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, training: TrainingSettings, step: int) -> None:

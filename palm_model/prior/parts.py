@@ -41,15 +41,16 @@ class MaterialValues(Protocol):
 class Geometry(Protocol):
     """f_g of eq. 4."""
 
-    def __call__(
+    def __call__(  # noqa: PLR0917 - as eq. 4 has them
         self,
         unit: Float[Tensor, "n 3"],
-        pose_code: Float[Tensor, "n pose"],
-        shape_code: Float[Tensor, "n shape"],
-        betas: Float[Tensor, "n 10"] | None,
+        pose_code: Float[Tensor, "p pose"],
+        shape_code: Float[Tensor, "p shape"],
+        betas: Float[Tensor, "p 10"] | None,
         open_levels: float | None,
+        row: Int[Tensor, "n"] | None,
     ) -> GeometryValues:
-        """At points of the canonical cube, scaled to [0, 1]³."""
+        """At points of the canonical cube, scaled to [0, 1]³, told of p hands; `row` says whose a point is."""
 
 
 class Radiance(Protocol):
@@ -64,11 +65,12 @@ class Radiance(Protocol):
         feature: Float[Tensor, "n f"],
         reflected: Float[Tensor, "n 3"],
         normal: Float[Tensor, "n 3"],
-        pose_code: Float[Tensor, "n pose"],
-        appearance_code: Float[Tensor, "n appearance"],
+        pose_code: Float[Tensor, "p pose"],
+        appearance_code: Float[Tensor, "p appearance"],
         open_bands: float | None,
+        row: Int[Tensor, "n"] | None,
     ) -> Float[Tensor, "n 3"]:
-        """Linear light towards the viewer, directions and normals in the world."""
+        """Linear light towards the viewer, directions and normals in the world; `row` says whose a point is."""
 
 
 class Materials(Protocol):

@@ -75,6 +75,17 @@ class Scratch(NamedTuple):
     slopes: ndarray
 
 
+class Carried(NamedTuple):
+    """What `carry` fills."""
+
+    points: ndarray
+    """(m, 3) float32: world, metres."""
+    jacobian: ndarray
+    """(m, 3, 3) float32: ∂ world / ∂ canonical."""
+    weights: ndarray
+    """(m, 16) float32."""
+
+
 class Gradients(NamedTuple):
     """What `implicit_gradients` fills."""
 

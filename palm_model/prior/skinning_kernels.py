@@ -8,7 +8,7 @@ take their arrays one by one: unpacked from tuples, they would be counted at eve
 import numpy as np
 from numpy import ndarray
 
-from palm_model.prior.skinning_arrays import Fields, Found, Gradients, Limits, Scratch, compiled, inlined
+from palm_model.prior.skinning_arrays import Carried, Fields, Found, Gradients, Limits, Scratch, compiled, inlined
 
 _BONES = 16
 _SINGULAR = np.float32(1e-6)
@@ -73,6 +73,17 @@ def implicit_gradients(canonical: ndarray, pose: ndarray, fields: Fields, gradie
             for column in range(4):
                 for m in range(_BONES):
                     sums[row, column, m] -= total * lever[column] * weights[0, m]
+
+
+@compiled
+def carry(canonical: ndarray, pose: ndarray, fields: Fields, filled: Carried) -> None:
+    """Where skinning takes canonical points, the derivative of that, and the skinning weights."""
+    weights = np.empty((4, _BONES), np.float32)
+    for n in range(canonical.shape[0]):
+        cells, bones = fields.cells[fields.row[pose[n]]], fields.bones[pose[n]]
+        low, per_metre = fields.low, fields.per_metre
+        _jacobian(canonical[n], cells, low, per_metre, bones, weights, filled.points[n], filled.jacobian[n])
+        filled.weights[n] = weights[0]
 
 
 @inlined

@@ -186,6 +186,8 @@ class PriorTraining:
         """The part's share of the loss: over all processes the shares' mean is the whole batch's loss."""
         poses, skinning = self.batches.hands.select(batch.hands)
         progress = progress_at(self.settings, step)
+        schedules = self.settings.losses.schedules()
+        wanted = active(schedules, step)
         rendered = self.network(
             batch.rays,
             poses,
@@ -193,9 +195,8 @@ class PriorTraining:
             sampler=self.sampler,
             uniform=batch.uniform[:, : self.sampler.numbers],
             progress=progress,
+            materials="pbr_colour" in wanted,  # no other term asks what the rays see of it
         )
-        schedules = self.settings.losses.schedules()
-        wanted = active(schedules, step)
         made = loss_terms(
             Step(self.network, self._perceptual, batch, poses, skinning, rendered, progress, self.settings.losses),
             wanted,

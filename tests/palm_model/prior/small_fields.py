@@ -36,10 +36,18 @@ class KnownGeometry:
     asked: list[int] = field(default_factory=list)
 
     def __call__(
-        self, unit: Tensor, pose_code: Tensor, shape_code: Tensor, betas: Tensor | None, _: float | None
+        self,
+        unit: Tensor,
+        pose_code: Tensor,
+        shape_code: Tensor,
+        betas: Tensor | None,
+        _: float | None,
+        row: Tensor | None = None,
     ) -> Geometry:
         assert betas is not None
-        assert len(unit) == len(pose_code) == len(shape_code) == len(betas)
+        assert len(pose_code) == len(shape_code) == len(betas)
+        shape_code = shape_code if row is None else shape_code[row]
+        assert len(unit) == len(shape_code)
         self.asked.append(len(unit))
         return Geometry(self.sdf(BOX.from_unit(unit)) - shape_code[:, 0], shape_code[:, :1])
 
@@ -52,7 +60,7 @@ class ShownNormals:
 
     def __call__(self, grid: Tensor, feature: Tensor, reflected: Tensor, normal: Tensor, *codes: object) -> Tensor:
         assert len(grid) == len(feature) == len(normal)
-        assert len(codes) == 3
+        assert len(codes) == 4
         return 0.5 + 0.5 * reflected
 
 
@@ -111,7 +119,13 @@ class LearnedSphere(nn.Module):
         self.radius = nn.Parameter(torch.tensor(radius))
 
     def forward(
-        self, unit: Tensor, pose_code: Tensor, shape_code: Tensor, betas: Tensor | None, _: float | None
+        self,
+        unit: Tensor,
+        pose_code: Tensor,
+        shape_code: Tensor,
+        betas: Tensor | None,
+        _: float | None,
+        row: Tensor | None = None,
     ) -> Geometry:
         away = torch.linalg.vector_norm(BOX.from_unit(unit), dim=-1)
-        return Geometry(away - self.radius, pose_code[:, :1])
+        return Geometry(away - self.radius, (pose_code if row is None else pose_code[row])[:, :1])

@@ -108,6 +108,23 @@ def test_material_trains_the_radiance_networks_table_which_is_saved_once() -> No
     assert stored.keys() == both.state_dict().keys()
 
 
+def test_told_by_hand_and_row_the_networks_say_what_they_say_told_point_by_point() -> None:
+    """Values and every gradient; hands that no point is of among them."""
+    field, (radiance, _), unit = geometry().double(), shading(), points(40).double()
+    radiance.double()
+    told = [one.double().requires_grad_() for one in codes(4)]
+    row = torch.randint(0, 3, (40,), generator=torch.Generator().manual_seed(7))
+    others = [torch.randn(40, width, generator=torch.Generator().manual_seed(8)).double() for width in (13, 3, 3)]
+    learned = [*told, *field.parameters(), *radiance.parameters()]
+
+    def said(pose: Tensor, shape: Tensor, betas: Tensor, *whose: Tensor) -> tuple[Tensor, ...]:
+        shown = radiance(radiance.grid(unit), *others, pose, shape, None, *whose)
+        feature = field(unit, pose, shape, betas, None, *whose).feature
+        return shown, feature, *torch.autograd.grad((shown.sin().sum() + feature.sin().sum()), learned)
+
+    torch.testing.assert_close(said(*told, row), said(*(one[row] for one in told)))
+
+
 def test_no_two_inputs_are_told_apart_by_more_than_the_lipschitz_bound() -> None:
     seed = torch.Generator().manual_seed(4)
     network = LipschitzNetwork(20, 32, 5, seed)

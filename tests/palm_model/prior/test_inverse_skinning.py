@@ -245,3 +245,17 @@ def test_the_jacobian_at_a_root_is_the_reference() -> None:
     skinned = searching.skinned(roots, pose, poses)
     expected = skin_with_jacobian(double(coarse_grids(1)), poses.bones.double(), roots.double(), pose)
     torch.testing.assert_close(skinned.jacobian.double(), expected.jacobian, rtol=0, atol=1e-3)
+
+
+def test_without_gradients_points_are_carried_by_compiled_loops_as_by_torch() -> None:
+    """Points of two people, beyond the cube too."""
+    poses = hands("fist", "pinch", betas=shapes(2))
+    searching = search(coarse_grids(2))
+    points, pose = shells(poses, 50)
+    roots = searching.find(points, pose, poses).points[:, 0]
+    roots[::7] += 0.3
+    with torch.no_grad():
+        compiled = searching.skinned(roots, pose, poses)
+    expected = skin_with_jacobian(double(coarse_grids(2)), poses.bones.double(), roots.double(), pose)
+    for name, atol in (("points", 1e-5), ("jacobian", 1e-3), ("weights", 1e-5)):
+        torch.testing.assert_close(getattr(compiled, name).double(), getattr(expected, name), rtol=0, atol=atol)

@@ -48,8 +48,15 @@ class HandGeometry(nn.Module):
         self.normals = [unit_normals(one) for one in FLAT]
 
     def forward(
-        self, unit: Tensor, pose: Tensor, shape: Tensor, betas: Tensor | None, levels: float | None
+        self,
+        unit: Tensor,
+        pose: Tensor,
+        shape: Tensor,
+        betas: Tensor | None,
+        levels: float | None,
+        row: Tensor | None = None,
     ) -> Geometry:
+        shape = shape if row is None else shape[row]
         points = BOX.from_unit(unit)
         sdf = torch.zeros(len(unit))
         for person in range(2):
