@@ -13,9 +13,8 @@ from palm_data.hand.layer import HandLayer
 from palm_data.hand.model import HandModel
 from palm_data.maps.predicted import PredictedView
 from palm_model.avatar.fit import CODE_VERSION, AvatarFit, FitReport, Fitted
-from palm_model.avatar.person import trained_conditioning
+from palm_model.avatar.person import person_network, trained_conditioning
 from palm_model.avatar.photo import Photo
-from palm_model.prior.build import build_palm_net
 from palm_model.prior.inverse_skinning import InverseSkinning
 from palm_model.prior.light import EnvironmentLight
 from palm_model.prior.network import PalmNet
@@ -165,7 +164,8 @@ def _avatar(
 
 def _own_network(prior: Prior, fitted: Fitted) -> PalmNet:
     """The prior's networks with a code book of the one person."""
-    network = build_palm_net(prior.settings, prior.model, 1)
+    network = person_network(prior.settings, prior.model)
+    network.open = prior.network.open
     own = trained_conditioning(network)
     theirs = {name: one for name, one in prior.network.state_dict().items() if _shared(name)}
     if fitted.light is not None:
@@ -173,7 +173,7 @@ def _own_network(prior: Prior, fitted: Fitted) -> PalmNet:
     missing, unknown = network.load_state_dict(theirs, strict=False)
     assert not unknown and all(_BOOK in name for name in missing)  # noqa: S101, PT018 - ours to keep true
     fitted.codes.book_rows(own.book)
-    return network.requires_grad_(False).eval()
+    return network
 
 
 def _shared(name: str) -> bool:

@@ -10,8 +10,9 @@ from torch import Tensor
 from palm_data.hand.model import HandModel
 from palm_data.store.atomic import write_bytes
 from palm_model.avatar.avatar import Avatar, HandPoses
+from palm_model.avatar.person import person_network
 from palm_model.carded import CardedKind, fill_exactly
-from palm_model.prior.build import build_palm_net
+from palm_model.prior.progress import progress_at
 from schemas.avatar import AvatarCard
 from schemas.errors import IntegrityError
 
@@ -48,12 +49,13 @@ def load_avatar(path: Path, model: HandModel) -> Avatar:
             f"{file}: hand model: expected {found.card.hand_model}, which the avatar was fitted with, found {model.sha256}."
         )
     _check(file, found.tensors, len(found.card.photos))
-    network = build_palm_net(found.card.prior.settings, model, 1)
+    network = person_network(found.card.prior.settings, model)
     own = {name.removeprefix(_NETWORK): one for name, one in found.tensors.items() if name.startswith(_NETWORK)}
     fill_exactly(network, own, file, _KIND.hint)
     poses = HandPoses(*(found.tensors[f"photos.{name}"] for name in _POSES))
-    network.requires_grad_(False)
-    return Avatar(network.eval(), found.tensors[_BETAS], poses, found.card, model)
+    if found.card.prior.step is not None:
+        network.open = progress_at(found.card.prior.settings, found.card.prior.step)
+    return Avatar(network, found.tensors[_BETAS], poses, found.card, model)
 
 
 def _check(file: Path, tensors: Mapping[str, Tensor], photos: int) -> None:

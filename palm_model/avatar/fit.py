@@ -16,15 +16,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from palm_model.avatar.person import CorrectedHands, PersonCodes, told_by, trained_conditioning
+from palm_model.avatar.person import CorrectedHands, PersonCodes, person_network, told_by, trained_conditioning
 from palm_model.avatar.photo import Photo
 from palm_model.avatar.rays import PhotoPixels, PhotoRays
 from palm_model.avatar.state import FitState, load_fit, save_fit
 from palm_model.prior import losses
-from palm_model.prior.build import build_pbr_branch
 from palm_model.prior.colour import srgb
 from palm_model.prior.inverse_skinning import InverseSkinning
-from palm_model.prior.pbr_branch import PbrBranch
+from palm_model.prior.pbr_branch import PbrBranch, branch_of
 from palm_model.prior.prior import Prior
 from palm_model.prior.skinning_grid import SkinningGrids
 from schemas.avatar import AvatarSettings
@@ -87,7 +86,7 @@ class AvatarFit:
         self.settings, self.device = settings, device or torch.device("cpu")
         trained = trained_conditioning(prior.network)
         self.codes = PersonCodes(trained, settings.components).to(self.device)
-        self.light = neutral_light(prior, settings.seed)
+        self.light = neutral_light(prior)
         self.network = told_by(prior.network, self.codes, self.light).to(self.device).eval()
         self.hands = CorrectedHands([photo.fit for photo in photos], prior.model).to(self.device)
         grids = SkinningGrids.build(prior.model, self.hands.betas, prior.settings.skinning)
@@ -207,14 +206,14 @@ class AvatarFit:
         return rising * (settings.last_rate + (1.0 - settings.last_rate) * falling)
 
 
-def neutral_light(prior: Prior, seed: int) -> PbrBranch | None:
+def neutral_light(prior: Prior) -> PbrBranch | None:
     """The branch that shades, for one person in neutral light: not the one that the prior learned in its studio.
 
     Returns:
         None for a prior that was trained without that branch: its material means nothing.
     """
-    settings = prior.settings.pbr
-    return None if settings is None else build_pbr_branch(settings, prior.model, 1, seed=seed)
+    branch = branch_of(person_network(prior.settings, prior.model))
+    return None if branch is None else branch.requires_grad_(True)
 
 
 def fit_digest(prior: Prior, photos: Sequence[Photo], settings: AvatarSettings) -> Sha256:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from palm_data.hand.layer import HandLayer
 from palm_data.hand.model import HandModel
+from palm_model.prior.build import build_palm_net
 from palm_model.prior.codes import CodeBook, FittedCode, PcaSubspace
 from palm_model.prior.codes import Conditioning as TrainedConditioning
 from palm_model.prior.network import PalmNet
@@ -15,6 +16,7 @@ from palm_model.prior.parts import Codes, Conditioning
 from palm_model.prior.poses import Poses, posed_hands
 from schemas.avatar import HandFit
 from schemas.errors import SettingsError
+from schemas.prior import PriorSettings
 
 _LEAST_SPREAD = 1e-4
 _CENTIMETRES = 100.0
@@ -137,7 +139,7 @@ class CorrectedHands(nn.Module):
 def told_by(network: PalmNet, conditioning: Conditioning, light: nn.Module | None) -> PalmNet:
     """The same networks, told of a person by something else and in another light; nothing of them learns any more."""
     network.requires_grad_(False)
-    return PalmNet(
+    told = PalmNet(
         network.geometry,
         network.radiance,
         network.material,
@@ -147,6 +149,16 @@ def told_by(network: PalmNet, conditioning: Conditioning, light: nn.Module | Non
         settings=network.settings,
         light=light,
     )
+    told.open = network.open
+    return told
+
+
+def person_network(settings: PriorSettings, model: HandModel) -> PalmNet:
+    """A prior's network for one person who stands in a light of their own, whose colour is free."""
+    pbr = settings.pbr
+    if pbr is not None:
+        pbr = pbr.model_copy(update={"shared_environment": True, "balanced_light": False})
+    return build_palm_net(settings.model_copy(update={"pbr": pbr}), model, 1).requires_grad_(False).eval()
 
 
 def trained_conditioning(network: PalmNet) -> TrainedConditioning:

@@ -54,7 +54,7 @@ def test_an_avatar_holds_nobody_elses_code() -> None:
     own = fitted().network.conditioning.book  # type: ignore[union-attr]
     assert own.shape.shape[0] == own.appearance.shape[0] == 1
     for theirs in (*book.shape, *book.appearance):
-        assert float((own.appearance[0] - theirs).abs().max()) > 1e-3
+        assert float((own.appearance[0] - theirs).detach().abs().max()) > 1e-3
 
 
 def test_codes_stay_in_the_subspace_until_they_are_free() -> None:
