@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from schemas.ids import CameraId, Slug
+from schemas.ids import CameraId, Slug, SubjectId
 from schemas.prior_encoding import EncodingSettings
 from schemas.prior_fields import FieldSettings
 from schemas.prior_losses import LossSettings
@@ -27,6 +27,9 @@ class HeldOut(BaseModel):
 
     cameras: Annotated[tuple[CameraId, ...], Field(description="Cameras left out of everybody's captures.")] = ()
     gestures: Annotated[tuple[Slug, ...], Field(description="Gestures left out, in every camera.")] = ()
+    subjects: Annotated[
+        tuple[SubjectId, ...], Field(description="People left out, whom no row of the code book is.")
+    ] = ()
 
 
 class Opening(BaseModel):

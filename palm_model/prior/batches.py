@@ -88,7 +88,8 @@ class Batches:
             numbers: random numbers that a ray takes.
 
         Raises:
-            BadInputError: if there are too few people, no views, or no normals where the losses need them.
+            BadInputError: if there are too few people, no views, or no normals where the losses need them; if what is held
+                out is not there.
             StoreError: if a camera, a field or a tier is not known, or the version has no labels.
         """
         self.hands, self._settings, self._numbers = hands, settings, numbers
@@ -239,6 +240,24 @@ def training_cameras(release: Release, settings: PriorSettings) -> list[CameraId
     return left
 
 
+def training_subjects(release: Release, settings: PriorSettings) -> tuple[SubjectId, ...]:
+    """The people of a release who are not held out: the rows of the code book.
+
+    Raises:
+        BadInputError: if somebody who is to be held out is not there, or nobody is left.
+    """
+    known, out = release.subject_ids, settings.held_out.subjects
+    left = tuple(subject_id for subject_id in known if subject_id not in out)
+    if set(out) - set(known) or not left:
+        raise BadInputError(
+            f"release {release.version}",
+            field="held-out subjects",
+            expected=f"some, but not all, of {', '.join(known)}",
+            found=", ".join(out),
+        )
+    return left
+
+
 def view_keys(release: Release, cameras: Sequence[CameraId], region: str) -> tuple[ViewKey, ...]:
     """The views of which the loader has rays and patches in a region, in its order."""
     views = selected_views(release, cameras, seen=True, fitted=region in LABEL_ARRAYS)
@@ -308,6 +327,8 @@ def _shown(release: Release, settings: PriorSettings) -> Release:
     import pyarrow.compute as pc
 
     shown = release.at_tier(settings.training.tier)
+    if settings.held_out.subjects:
+        shown = shown.filtered(subjects=training_subjects(release, settings))
     known = set(shown.captures["gesture"].unique().to_pylist())
     if settings.training.quality_ok:
         shown = shown.filtered(where={"quality_ok": True})

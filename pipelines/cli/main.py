@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli import (
+    avatar,
     demo,
     doctor,
     evaluate,
@@ -49,6 +50,8 @@ app.command("info")(release.info)
 app.command("export")(export.export)
 app.command("import")(imports.import_)
 app.command("mini")(mini.mini)
+app.command("personalize")(avatar.personalize)
+app.command("relight")(avatar.relight)
 app.command("view")(view.view)
 app.command("fetch")(fetch.fetch)
 app.command("schemas")(schemas.schemas)
