@@ -56,7 +56,7 @@ class TrainingSettings(BaseModel):
     bundle_rays: Annotated[int, Field(ge=1, description="Rays of each of them.")]
     bundle_rays_around: Annotated[
         int, Field(ge=0, description="How many of these pass beside the hand; the others go through it.")
-    ]
+    ] = 0
     patches: Annotated[int, Field(ge=0, description="Square patches of a step, each of one view.")]
     patch_px: Annotated[int, Field(ge=4, description="Side of a patch, px.")]
     table_rate: Annotated[float, Field(gt=0, description="Learning rate of the hash grids' tables.")]
