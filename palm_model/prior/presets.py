@@ -35,7 +35,7 @@ def _tiny() -> PriorSettings:
         GuidedSampling(samples=12),
         LossSettings(**_small_losses(600), perceptual=None, laplacian_step_m=1e-3),
         steps=600,
-        patches=1,
+        patches=0,
     )
 
 

@@ -24,7 +24,7 @@ from schemas.errors import SettingsError, TrainingError
 from schemas.prior import Opening, PriorSettings
 from schemas.prior_losses import Constant
 from tests.palm_model.prior.conftest import Trained
-from tests.palm_model.prior.released import MODEL
+from tests.palm_model.prior.released import MODEL, VIEWS
 from tests.palm_model.prior.settings import SMALL, small, with_losses, with_training
 from tests.palm_model.prior.training_process import CPU, join, training
 
@@ -127,9 +127,7 @@ def test_parts_of_a_step_give_the_mean_of_their_losses(
     assert _apart(in_parts.network.state_dict(), at_once.network.state_dict()) < 1e-4
 
 
-def test_it_learns_and_keeps_the_weights_that_were_best(
-    release: Release, hands: ReleasedHands, tmp_path: Path
-) -> None:
+def test_it_learns_and_keeps_the_weights_that_were_best(release: Release, hands: ReleasedHands, tmp_path: Path) -> None:
     settings = small(steps=36, validate_every=4, warm_up=8, save_every=100)
     run_of = training(release, hands, settings, tmp_path / "state")
     told: list[Report] = []
@@ -284,7 +282,7 @@ def test_without_views_set_aside_the_last_weights_are_kept(
     assert [one.validation_psnr for one in told] == [None, None]
     assert done.card.step == 2
     assert "validation_psnr" not in done.card.figures
-    assert done.card.views == 13
+    assert done.card.views == VIEWS
 
 
 def _psnr(network: PalmNet, run_of: train.PriorTraining) -> float:
