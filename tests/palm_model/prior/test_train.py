@@ -26,7 +26,7 @@ from schemas.prior_losses import Constant
 from tests.palm_model.prior.conftest import Trained
 from tests.palm_model.prior.released import MODEL, VIEWS
 from tests.palm_model.prior.settings import SMALL, small, with_losses, with_training
-from tests.palm_model.prior.training_process import CPU, join, training
+from tests.palm_model.prior.training_process import join, training
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).parents[3]
