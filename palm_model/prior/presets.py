@@ -65,7 +65,7 @@ def _tiny(steps: int) -> PriorSettings:
         GuidedSampling(samples=12),
         LossSettings(**_small_losses(steps), perceptual=None, laplacian_step_m=1e-3),
         steps=steps,
-        patches=1,
+        patches=0,
         pretraining=PretrainingSettings(steps=500, batch=2048, eikonal_points=128),
     )
 
