@@ -67,6 +67,8 @@ class GuidedSampler:
     its length as width, so that optical depth is right on average whatever the pieces.
     """
 
+    along = staticmethod(shell_along)
+
     def __init__(self, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], settings: GuidedSampling) -> None:
         """Prepare for the surface of `Poses.vertices`.
 
@@ -100,7 +102,7 @@ class GuidedSampler:
         for row in range(len(poses)):
             surface = points.of(poses.vertices[row])
             for own in (rays.pose == row).nonzero()[:, 0].split(step):
-                bins = shell_along(rays.origins[own], rays.directions[own], surface, self.settings)
+                bins = self.along(rays.origins[own], rays.directions[own], surface, self.settings)
                 distance[own], width[own] = _in_shell(bins, uniform[own], self.settings)
         return Samples(distance, width, width > 0)
 

@@ -8,6 +8,7 @@ squares: Kolluri, "Provably good moving least squares", 2005).
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from numpy import ndarray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from palm_model.prior.shell_kernels import Bins, Places, fill_bins
 from schemas.prior_volume import GuidedSampling
 
 _SLIVER_M2 = 1e-9
@@ -89,19 +91,60 @@ class ShellBins:
     """Distance from the surface, metres, negative inside; zero where nothing is near."""
 
 
+class _Near(NamedTuple):
+    """Rays and surface points, metres from the points' centre: near to both, for precision."""
+
+    middle: Float[Tensor, "n"]
+    """How far along each ray the centre is nearest."""
+    nearest: Float[Tensor, "n 3"]
+    """That place."""
+    points: Float[Tensor, "k 3"]
+
+
 def shell_along(
     origins: Float[Tensor, "n 3"],
     directions: Float[Tensor, "n 3"],
     surface: tuple[Float[Tensor, "k 3"], Float[Tensor, "k 3"]],
     settings: GuidedSampling,
 ) -> ShellBins:
-    """Where rays are in the shell of one surface, from its points and normals."""
-    points, normals = surface
+    """Where rays are in the shell of one surface, from its points and normals; by a compiled loop on CPU."""
+    if origins.device.type != "cpu" or origins.dtype != torch.float32:
+        return plain_shell_along(origins, directions, surface, settings)
+    near, radius = _near(origins, directions, surface[0]), _radius(settings)
+    count = len(origins)
+    start, length = torch.zeros(count), torch.full((count,), settings.bin_m)
+    inside, signed = torch.zeros(count, settings.bins, dtype=torch.bool), torch.zeros(count, settings.bins)
+    rows = [one.detach().T.contiguous().numpy() for one in (near.nearest, directions, near.points, surface[1])]
+    nearest, towards, points, normals = rows
+    fill_bins(
+        Places(nearest, towards, near.middle.detach().contiguous().numpy(), points, normals),
+        np.float32(radius),
+        np.float32(settings.shell_m),
+        Bins(start.numpy(), length.numpy(), inside.numpy(), signed.numpy()),
+    )
+    return ShellBins(start + near.middle, length, inside, signed)
+
+
+def _near(origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"], points: Float[Tensor, "k 3"]) -> _Near:
     centre = points.mean(dim=0)
-    points = points - centre
-    middle = torch.einsum("nx,nx->n", centre - origins, directions)  # the ray's nearest place to the centre:
-    nearest = origins + middle[:, None] * directions - centre  # distances are counted from there, for precision
-    radius = math.hypot(settings.shell_m, 1.5 * settings.spacing_m)
+    middle = torch.einsum("nx,nx->n", centre - origins, directions)
+    return _Near(middle, origins + middle[:, None] * directions - centre, points - centre)
+
+
+def _radius(settings: GuidedSampling) -> float:
+    """Of the balls about the points: no part of the shell is outside of all."""
+    return math.hypot(settings.shell_m, 1.5 * settings.spacing_m)
+
+
+def plain_shell_along(
+    origins: Float[Tensor, "n 3"],
+    directions: Float[Tensor, "n 3"],
+    surface: tuple[Float[Tensor, "k 3"], Float[Tensor, "k 3"]],
+    settings: GuidedSampling,
+) -> ShellBins:
+    """The same in torch, on any device."""
+    (middle, nearest, points), normals = _near(origins, directions, surface[0]), surface[1]
+    radius = _radius(settings)
     along = directions @ points.T
     apart = torch.addmm((points**2).sum(dim=-1), nearest, points.T, alpha=-2.0).addcmul_(along, along, value=-1.0)
     beside = (nearest**2).sum(dim=-1)

@@ -21,6 +21,8 @@ from palm_model.prior.hands import ReleasedHands
 from palm_model.prior.inverse_skinning import InverseSkinning, Roots
 from palm_model.prior.network import PalmNet
 from palm_model.prior.poses import Poses
+from palm_model.prior.sampling import GuidedSampler
+from palm_model.prior.shell import plain_shell_along
 from palm_model.prior.skinning import Skinned, skin_with_jacobian
 from palm_model.prior.train import PriorTraining
 from schemas.prior import PriorSettings
@@ -98,6 +100,12 @@ class PlainRadiance(nn.Module):
         return shown
 
 
+class PlainSampler(GuidedSampler):
+    """Samples about the registered surface, by torch."""
+
+    along = staticmethod(plain_shell_along)
+
+
 class PlainTraining(PriorTraining):
     """A training that takes its steps so."""
 
@@ -118,6 +126,9 @@ class PlainTraining(PriorTraining):
             state_file=Path("never-written.safetensors"),
             device=torch.device("cpu"),
         )
+        sampling, model = plain.volume.sampling, hands.model
+        if sampling.kind == "guided":
+            self.sampler = PlainSampler(model.v_template, model.faces, sampling)
         groups = [{**group, "fused": None} for group in self._optimizer.param_groups]
         self._optimizer = torch.optim.Adam(groups, lr=1.0)
 

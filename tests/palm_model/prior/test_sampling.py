@@ -9,9 +9,10 @@ from torch import Tensor
 
 from palm_model.prior.poses import Poses
 from palm_model.prior.sampling import BlindSampler, GuidedSampler, sampler_for
-from palm_model.prior.shell import shell_along, surface_points
+from palm_model.prior.shell import plain_shell_along, shell_along, surface_points
 from palm_model.prior.volume import Rays, Samples, interval_weights
 from schemas.prior_volume import BlindSampling, GuidedSampling, VolumeSettings
+from tests.palm_model.prior.hands import MODEL, hands
 from tests.palm_model.prior.surfaces import (
     capsule_mesh,
     capsules,
@@ -179,6 +180,27 @@ def test_a_sphere_signed_distance_along_rays_is_right() -> None:
     assert float(error.max()) < 0.002
     missed = (true.abs() < SETTINGS.shell_m - 0.001) & (middle > 0) & ~bins.inside
     assert not missed.any()
+
+
+@pytest.mark.parametrize("towards", [0.1, 0.004, -0.3])
+def test_the_compiled_shell_is_that_of_torch(towards: float) -> None:
+    """Of rays from outside, from within the shell, and away from the hand; on hands in poses."""
+    poses = hands("fist", "pinch")
+    points = surface_points(MODEL.v_template, MODEL.faces, SETTINGS.spacing_m)
+    random = torch.Generator().manual_seed(3)
+    for row in range(2):
+        surface = points.of(poses.vertices[row])
+        aims = poses.vertices[row][torch.randint(0, 778, (60,), generator=random)]
+        directions = torch.nn.functional.normalize(torch.randn(60, 3, generator=random), dim=-1)
+        origins = aims - towards * directions + 0.005 * torch.randn(60, 3, generator=random)
+        found, wanted = (way(origins, directions, surface, SETTINGS) for way in (shell_along, plain_shell_along))
+        assert wanted.inside.any() or towards < 0
+        met = wanted.inside.any(dim=-1)
+        torch.testing.assert_close(found.start[met], wanted.start[met], rtol=0, atol=1e-5)
+        torch.testing.assert_close(found.length[met], wanted.length[met], rtol=0, atol=1e-6)
+        both = found.inside & wanted.inside
+        assert (found.inside ^ wanted.inside).sum() <= 0.002 * wanted.inside.numel()
+        torch.testing.assert_close(found.signed[both], wanted.signed[both], rtol=0, atol=2e-5)
 
 
 def test_points_lie_on_the_surface_and_no_part_of_it_is_far_from_one() -> None:
