@@ -40,14 +40,14 @@ def with_pbr(settings: PriorSettings, *, shared_environment: bool = True) -> Pri
     Few directions, drawn by light and material; shadows by the registered surface, also in pictures.
     """
     steps = settings.training.steps
-    few = ShadingSettings(strategy="mis", rows=2, columns=4)
+    few = ShadingSettings(strategy="mis", rows=4, columns=4)
     pbr = PbrTrainingSettings(
         shared_environment=shared_environment,
         shading=few,
         balanced_light=True,
         visibility="mesh",
         view_visibility="mesh",
-        view_shading=few.model_copy(update={"rows": 4, "columns": 8}),
+        view_shading=few.model_copy(update={"rows": 8, "columns": 8}),
         light_rate=5e-3,
         max_hits=256,
     )
