@@ -1,13 +1,14 @@
 """A trained prior joined to its evaluation, which knows neither torch's networks nor how pictures are measured."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy import ndarray
 
+from palm_data.evaluate.light import Radiance
 from palm_data.evaluate.predicted_surface import Mesh
 from palm_data.evaluate.prior import PriorToScore, evaluate_prior
 from palm_data.evaluate.prior_scores import PictureScore, PictureScores
@@ -17,6 +18,8 @@ from palm_data.loader.release import Release
 from palm_data.maps.predicted import PredictedView
 from palm_model.metrics.psnr import psnr
 from palm_model.metrics.ssim import ssim
+from palm_model.prior.light import EnvironmentLight
+from palm_model.prior.pbr_branch import branch_of
 from palm_model.prior.prior import Prior
 from schemas.camera import Camera
 from schemas.errors import StoreError
@@ -73,7 +76,7 @@ def score_prior(
         **evaluate_prior(
             theirs,
             views,
-            PriorToScore(renderer(prior, theirs), mesh=mesh),
+            PriorToScore(renderer(prior, theirs), recovered_lights(prior), mesh),
             held_out,
             scores=PICTURE_SCORES,
             settings=settings,
@@ -93,12 +96,33 @@ def scored_release(prior: Prior, release: Release) -> Release:
 def renderer(prior: Prior, release: Release) -> Callable[[Camera, SubjectId, int], PredictedView]:
     """What the prior says that a camera sees of a capture, on the network's device."""
     hands = prior.hands(release).to(next(prior.network.parameters()).device)
+    shaded = branch_of(prior.network) is not None
 
     def render(camera: Camera, subject_id: SubjectId, frame: int) -> PredictedView:
         poses, skinning = hands.select([hands.row(subject_id, frame)])
-        return prior.view(camera, poses, skinning)
+        view = prior.view(camera, poses, skinning)
+        # Without a light nothing has taught the material.
+        return view if shaded else replace(view, albedo=None, roughness=None)
 
     return render
+
+
+def recovered_lights(prior: Prior) -> tuple[Radiance, ...]:
+    """The lights that the prior learned: one for all its people, or one for each; none without the shaded branch."""
+    branch = branch_of(prior.network)
+    if branch is None:
+        return ()
+    people = 1 if branch.settings.shared_environment else len(prior.card.subjects)
+    return tuple(_of_tensors(branch.light_of(row)) for row in range(people))
+
+
+def _of_tensors(light: EnvironmentLight) -> Radiance:
+    def radiance(directions: ndarray) -> ndarray:
+        with torch.no_grad():
+            like = next(light.parameters())
+            return np.asarray(light.radiance(torch.from_numpy(directions).to(like)).cpu(), np.float64)
+
+    return radiance
 
 
 def _of_arrays(score: Callable[..., float]) -> PictureScore:

@@ -4,9 +4,11 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from palm_data.evaluate.light import read_environment
@@ -19,10 +21,12 @@ from palm_data.maps.predicted import PredictedView
 from palm_data.store.workspace import Workspace
 from palm_model.prior.build import build_palm_net
 from palm_model.prior.checkpoint import write_checkpoint
-from palm_model.prior.presets import preset
+from palm_model.prior.pbr_branch import branch_of
+from palm_model.prior.presets import preset, with_pbr
+from palm_model.prior.prior import Prior
 from pipelines.cli.evaluate_prior import prior_bars
 from pipelines.cli.main import app
-from pipelines.prior_scoring import PICTURE_SCORES
+from pipelines.prior_scoring import PICTURE_SCORES, recovered_lights
 from schemas.camera import Camera
 from schemas.errors import BadInputError, StoreError
 from schemas.prior import HeldOut
@@ -212,6 +216,22 @@ def test_the_command_scores_the_prior_of_a_workspace(
     assert wanted <= set(figures)
     assert figures["psnr_fg"] < figures["psnr_fg_baked"]  # it has learned nothing
     assert figures["release"] == VERSION
+    assert figures["albedo_error"] is figures["irradiance_correlation"] is None  # it has no light
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_lights_of_a_prior_are_those_that_its_branch_learned(shared: bool) -> None:
+    model, people = load_hand_model(), ("0001", "0002")
+    settings = with_pbr(preset("tiny"), shared_environment=shared)
+    network = build_palm_net(settings, model, len(people))
+    found = recovered_lights(Prior(network, SimpleNamespace(subjects=people, settings=settings), model))
+    assert len(found) == (1 if shared else 2)
+    with torch.no_grad():
+        branch_of(network).lights[-1].lobes[:, 4:] *= 3.0
+    directions = np.eye(3)
+    learned = branch_of(network).light_of(len(found) - 1).radiance(torch.eye(3)).detach().numpy()
+    assert np.allclose(found[-1](directions), learned, rtol=1e-6)
+    assert recovered_lights(Prior(build_palm_net(preset("tiny"), model, 1), None, model)) == ()
 
 
 def test_a_prior_of_other_data_is_not_scored(session: PriorSession, tmp_path: Path) -> None:
