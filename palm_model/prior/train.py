@@ -298,7 +298,7 @@ def _all_weigh_from(settings: PriorSettings) -> int:
     return max((one.step for one in schedules if one.kind == "from_step"), default=0)
 
 
-def training_digest(data_digest: str, settings: PriorSettings, start: str) -> Sha256:
+def training_digest(data_digest: str, settings: PriorSettings) -> Sha256:
     """What a training's result follows from, as one digest."""
-    said = [CODE_VERSION, start, data_digest, settings.model_dump(mode="json", exclude={"training": {"save_every"}})]
+    said = [CODE_VERSION, data_digest, settings.model_dump(mode="json", exclude={"training": {"save_every"}})]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
