@@ -17,6 +17,7 @@ from pipelines.cli import (
     ingest,
     mano,
     materialize,
+    mesh,
     mini,
     release,
     schemas,
@@ -47,6 +48,7 @@ app.command("withdraw")(withdraw.withdraw)
 app.command("gc")(gc.gc)
 app.command("info")(release.info)
 app.command("export")(export.export)
+app.command("mesh")(mesh.mesh)
 app.command("import")(imports.import_)
 app.command("mini")(mini.mini)
 app.command("view")(view.view)
