@@ -111,7 +111,7 @@ def pbr_glb(
         "metallicFactor": 1.0,
         "roughnessFactor": 1.0,
     }
-    turn = {"rotation": _Z_TO_Y} if z_up else {}
+    turn: dict[str, object] = {"rotation": _Z_TO_Y} if z_up else {}
     return writer.glb(attributes, corners.reshape(-1, 3), material, turn)
 
 

@@ -14,7 +14,7 @@ VERTICES = np.float32([[0, 0, 0], [0.1, 0, 0], [0.1, 0, 0.2], [0, 0, 0.2]])
 NORMALS = np.float32([[0, -1, 0]] * 4)
 FACES = np.array([[0, 1, 2], [0, 2, 3]])
 UV = np.float32([[0, 1], [1, 1], [1, 0], [0, 0], [0.5, 0.5]])
-UV_FACES = np.array([[0, 1, 2], [0, 2, 4]])
+UV_FACES = np.array([[0, 1, 2], [4, 2, 3]])
 
 
 def content(*, z_up: bool) -> tuple[bytes, np.ndarray, np.ndarray]:

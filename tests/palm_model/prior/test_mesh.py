@@ -48,7 +48,7 @@ def test_a_spheres_mesh_has_its_area_volume_and_normals_and_is_watertight() -> N
     assert mesh.volume() == pytest.approx(4.0 / 3.0 * math.pi * RADIUS**3, rel=0.015)
     outwards = mesh.vertices - CENTRE.numpy()
     assert np.abs(np.linalg.norm(outwards, axis=1) - RADIUS).max() < 5e-5
-    assert ((outwards / RADIUS) * mesh.normals).sum(axis=1).min() > 0.999
+    assert ((outwards / RADIUS) * mesh.normals).sum(axis=1).min() > 0.998  # vertices are up to 5e-5 m off the sphere
     at = mesh.vertices[mesh.faces]
     facing = np.cross(at[:, 1] - at[:, 0], at[:, 2] - at[:, 0])
     assert (facing * (at.mean(axis=1) - CENTRE.numpy())).sum(axis=1).min() > 0
