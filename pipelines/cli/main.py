@@ -18,6 +18,7 @@ from pipelines.cli import (
     ingest,
     mano,
     materialize,
+    mesh,
     mini,
     release,
     schemas,
@@ -48,6 +49,7 @@ app.command("withdraw")(withdraw.withdraw)
 app.command("gc")(gc.gc)
 app.command("info")(release.info)
 app.command("export")(export.export)
+app.command("mesh")(mesh.mesh)
 app.command("import")(imports.import_)
 app.command("mini")(mini.mini)
 app.command("personalize")(avatar.personalize)
