@@ -32,9 +32,9 @@ class AvatarConfig(dg.Config):
 class RelightConfig(dg.Config):
     """Which light the avatar is put into."""
 
-    environments: Annotated[
-        dict[str, str], Field(description="Latitude–longitude pictures (EXR or HDR) by name; none: the two made here.")
-    ] = {}
+    environments: dict[str, str] = Field(
+        default_factory=dict, description="Latitude–longitude pictures (EXR or HDR) by name; none: the two made here."
+    )
 
 
 @dg.asset(
@@ -85,7 +85,9 @@ def relit_views(context: dg.AssetExecutionContext, config: RelightConfig, places
         return dg.MaterializeResult(metadata={RETIRED: reason})
     environments = {name: Path(path) for name, path in config.environments.items()}
     with retried_only_if_it_may_pass():
-        report = make_relit_views(view, workspace, model=load_hand_model(places.settings().hand_model), environments=environments)
+        report = make_relit_views(
+            view, workspace, model=load_hand_model(places.settings().hand_model), environments=environments
+        )
     return dg.MaterializeResult(metadata=outcome_metadata(Outcome(key=view.key, seconds=0.0, report=report), workspace))
 
 

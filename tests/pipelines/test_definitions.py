@@ -75,7 +75,16 @@ def test_every_asset_says_what_it_is_and_whose() -> None:
         assert node.description
         assert node.owners
         assert node.code_version
-        assert node.group_name in ("capture", "calibration", "maps", "labels", "registration", "quality", "release", "avatar")
+        assert node.group_name in (
+            "capture",
+            "calibration",
+            "maps",
+            "labels",
+            "registration",
+            "quality",
+            "release",
+            "avatar",
+        )
         assert any(tag.startswith("dagster/kind/") for tag in node.tags)
         assert (node.pools == {"heavy"}) == (key.to_user_string() != "raw_session")
 
