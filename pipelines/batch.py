@@ -137,7 +137,7 @@ def _selected(defs: dg.Definitions, request: BatchRequest) -> list[dg.AssetKey]:
         ) from error
     if keys == {_PRIOR}:
         raise SettingsError(f"--select {request.select!r}: expected assets other than prior. Run: palm train prior")
-    keys = keys - {_PRIOR}
+    keys = {key for key in keys - {_PRIOR} if _in_batches(graph.get(key).partitions_def)}
     if not keys:
         raise SettingsError(f"--select {request.select!r}: expected at least one asset, found none.")
     if request.release is not None and not is_version(request.release):
@@ -145,6 +145,13 @@ def _selected(defs: dg.Definitions, request: BatchRequest) -> list[dg.AssetKey]:
     if request.release is None:
         keys = keys - {_RELEASE}
     return [key for key in graph.toposorted_asset_keys if key in keys]
+
+
+def _in_batches(partitions: dg.PartitionsDefinition | None) -> bool:
+    """Whether an asset is made by subject or once, and not for inputs that somebody adds, as avatars are."""
+    return partitions is None or (
+        isinstance(partitions, dg.DynamicPartitionsDefinition) and partitions.name == subjects.name
+    )
 
 
 def _chosen_subjects(settings: Settings, asked: Sequence[str] | None) -> list[str]:

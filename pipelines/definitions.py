@@ -6,6 +6,7 @@ every process that Dagster starts imports this module first.
 
 import dagster as dg
 
+from pipelines.assets.avatar import avatar, relit_views
 from pipelines.assets.calibration import calibration
 from pipelines.assets.hands import hand_maps, hand_pose, hand_shape, quality
 from pipelines.assets.labels import detector, keypoints_2d, keypoints_3d
@@ -38,6 +39,8 @@ def build_definitions(places: Places | None = None, compute: Compute | None = No
             subject_labels,
             release,
             prior,
+            avatar,
+            relit_views,
         ],
         asset_checks=all_checks(),
         jobs=[subjects_job],

@@ -6,6 +6,7 @@
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from schemas.camera import Camera, Matrix3, Row3
 from schemas.ids import CameraId, Sha256, SubjectId, VersionId
@@ -16,13 +17,13 @@ _FROZEN = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_na
 LEVEL_CAMERA: Matrix3 = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))
 """World to camera of one that is held level and looks along the world's +y; +z is up, where light maps have their zenith."""
 
-_EXAMPLE_HAND = {
+_EXAMPLE_HAND: JsonDict = {
     "global_orient": [0.1, -0.2, 1.3],
     "hand_pose": [0.0] * 45,
     "betas": [0.4, -0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
     "transl": [0.02, -0.01, 0.45],
 }
-_EXAMPLE_CAMERA = {"width": 1080, "height": 1920, "fx": 1500.0, "fy": 1500.0, "cx": 540.0, "cy": 960.0}
+_EXAMPLE_CAMERA: JsonDict = {"width": 1080, "height": 1920, "fx": 1500.0, "fy": 1500.0, "cx": 540.0, "cy": 960.0}
 
 
 def _numbers(count: int, description: str) -> object:

@@ -32,7 +32,8 @@ class PhotoRays(NamedTuple):
 
     def to(self, device: torch.device) -> "PhotoRays":
         """The same on a device."""
-        return PhotoRays(*(one.to(device) for one in self))
+        rays, colour, mask, uniform = self
+        return PhotoRays(rays.to(device), colour.to(device), mask.to(device), uniform.to(device))
 
 
 class _Table(NamedTuple):

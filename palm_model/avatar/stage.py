@@ -16,7 +16,7 @@ from palm_model.avatar.avatar import personalise
 from palm_model.avatar.checkpoint import AVATAR_FILE, load_avatar, write_avatar
 from palm_model.avatar.environment import NAMED, read_environment
 from palm_model.avatar.fit import CODE_VERSION, FitReport
-from palm_model.avatar.photo import Photo
+from palm_model.avatar.photo import Photo, released_photo
 from palm_model.avatar.pictures import as_uint8, avatar_picture, photo_psnr
 from palm_model.prior.checkpoint import CHECKPOINT_FILE
 from palm_model.prior.prior import Prior
@@ -112,7 +112,7 @@ def make_avatar(
     Raises:
         IntegrityError, BadInputError, GeometryError, TrainingError: as `fill_avatar_folder`.
     """
-    states = workspace.root / "training" / AVATAR / view.key
+    states = _states(workspace, view.key)
     file = prior_file / CHECKPOINT_FILE if prior_file.is_dir() else prior_file
 
     def work(folder: Path) -> None:
@@ -133,6 +133,43 @@ def make_avatar(
     )
     shutil.rmtree(states, ignore_errors=True)
     return made
+
+
+def make_released_avatar(
+    view: ViewInput,
+    releases: str,
+    prior_file: Path,
+    workspace: Workspace,
+    settings: AvatarSettings,
+    *,
+    model: HandModel,
+    report: Report = lambda report: None,
+) -> StageReport:
+    """The same of a view that is read from its release.
+
+    Args:
+        releases: where versions are published, a folder or a URL.
+
+    Raises:
+        StoreError: if there is no such version or view.
+        IntegrityError, BadInputError, GeometryError, TrainingError: as `make_avatar`.
+    """
+    import palm_data
+
+    opened = palm_data.open_release(releases, version=view.version)
+    photo = released_photo(opened, view.subject_id, view.frame, view.camera_id, model)
+    return make_avatar(view, photo, prior_file, workspace, settings, model=model, report=report)
+
+
+def forget_avatar(workspace: Workspace, key: str) -> None:
+    """Remove all that was made of a view, and what a killed fit left: its person has withdrawn."""
+    for stage in (AVATAR, RELIT):
+        workspace.forget(stage, key)
+    shutil.rmtree(_states(workspace, key), ignore_errors=True)
+
+
+def _states(workspace: Workspace, key: str) -> Path:
+    return workspace.root / "training" / AVATAR / key
 
 
 def make_relit_views(

@@ -35,8 +35,11 @@ GRAPH = {
     },
     "release": {"subject_shard", "subject_labels"},
     "prior": {"release"},
+    "avatar": {"release"},
+    "relit_views": {"avatar"},
 }  # fmt: skip
-NOT_OF_ONE_SUBJECT = ("calibration", "detector", "release", "prior")
+OF_ONE_PHOTOGRAPH = ("avatar", "relit_views")
+NOT_OF_ONE_SUBJECT = ("calibration", "detector", "release", "prior", *OF_ONE_PHOTOGRAPH)
 HEAVY_IMPORTS = ("torch", "zarr", "open3d", "cv2", "numba", "mitsuba", "pandas", "scipy", "matplotlib")
 
 
@@ -59,7 +62,7 @@ def test_everything_about_a_subject_is_partitioned_by_subject_and_batched() -> N
     for name in GRAPH:
         node = graph.get(dg.AssetKey(name))
         if name in NOT_OF_ONE_SUBJECT:
-            assert not node.is_partitioned
+            assert node.is_partitioned == (name in OF_ONE_PHOTOGRAPH)
             continue
         assert isinstance(node.partitions_def, dg.DynamicPartitionsDefinition)
         assert node.partitions_def.name == "subjects"
@@ -74,7 +77,7 @@ def test_every_asset_says_what_it_is_and_whose() -> None:
         assert node.owners
         assert node.code_version
         assert node.group_name in (
-            "capture", "calibration", "maps", "labels", "registration", "quality", "release", "prior",
+            "capture", "calibration", "maps", "labels", "registration", "quality", "release", "prior", "avatar",
         )  # fmt: skip
         assert any(tag.startswith("dagster/kind/") for tag in node.tags)
         assert (node.pools == {"heavy"}) == (key.to_user_string() != "raw_session")

@@ -12,7 +12,7 @@ from palm_model.prior.build import build_palm_net
 from palm_model.prior.codes import Conditioning
 from palm_model.prior.inverse_skinning import InverseSkinning
 from palm_model.prior.poses import Poses, posed_hands
-from palm_model.prior.presets import preset
+from palm_model.prior.presets import preset, with_pbr
 from palm_model.prior.prior import Prior
 from palm_model.prior.skinning_grid import SkinningGrids
 from schemas.avatar import LEVEL_CAMERA, AvatarLosses, AvatarSettings, HandFit
@@ -50,8 +50,8 @@ FEW_STEPS = AvatarSettings(steps=30, rays=96, free_from=15, pose_from=40, warm_u
 ONLY_COLOUR = AvatarLosses(segmentation=0.0, latent=0.0, pose=0.0)
 
 
-def prior_settings(**fields: object) -> PriorSettings:
-    tiny = preset("tiny")
+def prior_settings(*, lit: bool = False, **fields: object) -> PriorSettings:
+    tiny = with_pbr(preset("tiny")) if lit else preset("tiny")
     encoding = EncodingSettings(levels=4, log2_table_size=10)
     sizes = {"width": 16, "pose_code": 4, "shape_code": 6, "appearance_code": 6, "code_std": 1.0, **fields}
     return tiny.model_copy(
@@ -65,8 +65,8 @@ def prior_settings(**fields: object) -> PriorSettings:
     )
 
 
-def small_prior(people: int = 3, **fields: object) -> Prior:
-    settings = prior_settings(**fields)
+def small_prior(people: int = 3, *, lit: bool = False, **fields: object) -> Prior:
+    settings = prior_settings(lit=lit, **fields)
     subjects = tuple(f"{number:04d}" for number in range(1, people + 1))
     card = PriorCard(
         name="PALM-Net prior",
