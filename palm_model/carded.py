@@ -95,7 +95,7 @@ class CardedKind(Generic[Card]):
                 raise ValueError(f"a header of {length} bytes")
             header = json.loads(content[8 : 8 + length])
             return self.card.model_validate_json(header["__metadata__"]["card"])
-        except (struct.error, ValueError, KeyError, TypeError, ValidationError) as error:
+        except (struct.error, ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
             raise IntegrityError(
                 f"{path}: __metadata__.card: expected {self.name}'s card, found {error}. {self.hint}"
             ) from None

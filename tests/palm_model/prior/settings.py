@@ -32,6 +32,7 @@ SMALL = PriorSettings(
         steps=6,
         bundles=4,
         bundle_rays=16,
+        bundle_rays_around=4,
         patches=2,
         patch_px=4,
         table_rate=1e-2,

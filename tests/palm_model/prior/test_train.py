@@ -24,7 +24,7 @@ from schemas.errors import SettingsError, TrainingError
 from schemas.prior import Opening, PriorSettings
 from schemas.prior_losses import Constant
 from tests.palm_model.prior.conftest import Trained
-from tests.palm_model.prior.released import MODEL
+from tests.palm_model.prior.released import MODEL, VIEWS
 from tests.palm_model.prior.settings import SMALL, small, with_losses, with_training
 from tests.palm_model.prior.training_process import join, training
 
@@ -282,7 +282,7 @@ def test_without_views_set_aside_the_last_weights_are_kept(
     assert [one.validation_psnr for one in told] == [None, None]
     assert done.card.step == 2
     assert "validation_psnr" not in done.card.figures
-    assert done.card.views == 13
+    assert done.card.views == VIEWS
 
 
 def _psnr(network: PalmNet, run_of: train.PriorTraining) -> float:
