@@ -74,6 +74,7 @@ def test_every_term_is_the_loss_of_its_name(network: PalmNet, batches: Batches, 
     }  # fmt: skip
 
 
+@torch.no_grad()
 def test_smoothness_is_asked_at_each_rays_sample_nearest_to_the_surface(
     network: PalmNet, batches: Batches, hands: ReleasedHands
 ) -> None:
@@ -111,6 +112,7 @@ def test_smoothness_is_asked_at_each_rays_sample_nearest_to_the_surface(
     torch.testing.assert_close(made["material_smoothness"].value, torch.cat(apart, dim=-1).mean())
 
 
+@torch.no_grad()
 def test_parts_joined_by_their_counts_are_the_whole(network: PalmNet, batches: Batches, hands: ReleasedHands) -> None:
     whole = loss_terms(stepped(network, batches.share(1, 0, 1), hands), EVERY)
     parts = [loss_terms(stepped(network, batches.share(1, part, 3), hands), EVERY) for part in range(3)]
