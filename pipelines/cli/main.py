@@ -83,3 +83,7 @@ def main() -> None:
         console.print(f"[bold red]palm:[/] {type(error).__name__}: ", end="")
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""`palm train`: the networks that the factory needs, from its users' own annotations."""
+"""`palm train`: the networks that the factory needs, from its users' own annotations, and the prior that it is for."""
 
 import shutil
 from pathlib import Path
@@ -9,12 +9,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipelines.cli import train_sdf
+from pipelines.cli import train_prior, train_sdf
 from pipelines.cli.console import console
 from schemas.errors import SettingsError
 from schemas.settings import Settings, load_settings
 
-app = typer.Typer(no_args_is_help=True, help="Train networks on your own annotations.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Train networks: the keypoint detector on your own annotations, the hand prior on a release.",
+)
 
 _Raw = Annotated[list[Path] | None, typer.Option(help="Raw sessions with annotations; may be given several times.")]
 _Workspace = Annotated[
@@ -24,7 +27,7 @@ _Workspace = Annotated[
 
 @app.callback()
 def group() -> None:
-    """Train networks on your own annotations."""
+    """Train networks: the keypoint detector on your own annotations, the hand prior on a release."""
 
 
 @app.command("detector")
@@ -87,6 +90,7 @@ def detector(
     console.print(str(out or folder), highlight=False, soft_wrap=True)
 
 
+app.command("prior")(train_prior.prior)
 app.command("sdf")(train_sdf.sdf)
 
 
