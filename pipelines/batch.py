@@ -111,6 +111,8 @@ def run_batch(
 
 
 _RELEASE = dg.AssetKey("release")
+_PRIOR = dg.AssetKey("prior")
+"""Trained when someone asks for it: `palm train prior`, or its own page."""
 
 
 def _run_config(request: BatchRequest) -> dict[str, object]:
@@ -133,6 +135,9 @@ def _selected(defs: dg.Definitions, request: BatchRequest) -> list[dg.AssetKey]:
         raise SettingsError(
             f"--select {request.select!r}: expected assets in Dagster's selection syntax, such as '+scan_maps': {error}"
         ) from error
+    if keys == {_PRIOR}:
+        raise SettingsError(f"--select {request.select!r}: expected assets other than prior. Run: palm train prior")
+    keys = keys - {_PRIOR}
     if not keys:
         raise SettingsError(f"--select {request.select!r}: expected at least one asset, found none.")
     if request.release is not None and not is_version(request.release):

@@ -15,6 +15,7 @@ from pipelines.assets.calibration import calibration
 from pipelines.assets.hands import hand_maps, hand_pose, hand_shape, quality
 from pipelines.assets.labels import detector, keypoints_2d, keypoints_3d
 from pipelines.assets.maps import scan_maps
+from pipelines.assets.prior import prior
 from pipelines.assets.raw import capture_index, raw_session
 from pipelines.assets.release import release, subject_labels, subject_shard
 from pipelines.outcomes import SET_ASIDE
@@ -129,6 +130,22 @@ def detector_agrees(places: Places) -> dg.AssetCheckResult:
     return _verdict(failing, len(workspace.keys("detector")), severity=dg.AssetCheckSeverity.WARN)
 
 
+@dg.asset_check(
+    asset=prior,
+    description="Every step of the training was taken, and no view of the release was unreadable. If not, look at its log.",
+)
+def every_step_taken(places: Places) -> dg.AssetCheckResult:
+    """Read what the training counted."""
+    workspace = places.workspace()
+    failing = {}
+    for key in workspace.keys("prior"):
+        figures = workspace.report(workspace.require("prior", key), ran=False).figures
+        found = {name: figures[name] for name in ("steps_refused", "views_left_out") if figures.get(name)}
+        if found:
+            failing[key] = ", ".join(f"{name}: expected 0, found {count}" for name, count in found.items())
+    return _verdict(failing, len(workspace.keys("prior")), severity=dg.AssetCheckSeverity.WARN)
+
+
 def within_limits(
     asset: dg.AssetsDefinition, name: str, findings: Collection[str], description: str
 ) -> dg.AssetChecksDefinition:
@@ -208,4 +225,5 @@ def all_checks() -> list[dg.AssetChecksDefinition]:
         fit_for_release,
         nothing_unusual,
         nobody_left_out,
+        every_step_taken,
     ]  # fmt: skip

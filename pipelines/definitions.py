@@ -10,6 +10,7 @@ from pipelines.assets.calibration import calibration
 from pipelines.assets.hands import hand_maps, hand_pose, hand_shape, quality
 from pipelines.assets.labels import detector, keypoints_2d, keypoints_3d
 from pipelines.assets.maps import scan_maps
+from pipelines.assets.prior import prior
 from pipelines.assets.raw import capture_index, raw_session
 from pipelines.assets.release import release, subject_labels, subject_shard
 from pipelines.checks import all_checks
@@ -36,6 +37,7 @@ def build_definitions(places: Places | None = None, compute: Compute | None = No
             quality,
             subject_labels,
             release,
+            prior,
         ],
         asset_checks=all_checks(),
         jobs=[subjects_job],

@@ -143,7 +143,7 @@ def make_prior_in(folder: Path, release: Release, settings: PriorSettings, **opt
         return None
     output, checkpoint = workspace.output(STAGE, report.key), folder / CHECKPOINT_FILE
     names = sorted((path.name for path in output.iterdir()), key=lambda name: (name == CHECKPOINT_FILE, name))
-    if not checkpoint.exists() or not os.path.samefile(checkpoint, output / CHECKPOINT_FILE):
+    if not checkpoint.exists() or not checkpoint.samefile(output / CHECKPOINT_FILE):
         checkpoint.unlink(missing_ok=True)
     for name in names:
         with replacing(folder / name) as partial:

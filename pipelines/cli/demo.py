@@ -22,15 +22,17 @@ _CAPTURES = '+key:"subject_shard" or key:"release"'
 _STAGES = (
     "capture_index", "calibration", "scan_maps", "subject_shard", "detector", "keypoints_2d", "keypoints_3d", "hand_shape",
     "hand_pose", "hand_maps", "quality", "subject_labels",
+    "prior",
 )  # fmt: skip
 
 
 def demo(
     home: Annotated[Path, typer.Argument(help="Everything the demo makes lies below this folder.")] = Path("demo"),
 ) -> None:
-    """Simulate a capture session, take it through the factory, publish two releases, verify them, and score the labels.
+    """Simulate a capture session, take it through the factory, publish two releases, verify and score them, and train a prior.
 
     The first release holds what was captured; the second adds the labels, and shares every other file with the first.
+    The prior is a tiny one, of a few minutes: it shows that all works, not how well it can.
     Run again it finds nothing changed.
     """
     from palm_data.store.manifest import read_manifest
@@ -38,23 +40,26 @@ def demo(
     from pipelines.cli.evaluate import annotation
     from pipelines.cli.materialize import materialize
     from pipelines.cli.simulate import simulate
+    from pipelines.cli.train_prior import prior
     from pipelines.cli.verify import verify
     from schemas.settings import load_settings
 
     settings = load_settings(raw=home / "raw", workspace=home / "workspace", releases=home / "releases")
     start = time.perf_counter()
-    console.rule("1 of 5: simulate a capture session")
+    console.rule("1 of 6: simulate a capture session")
     simulate(home)
     make = partial(materialize, raw=settings.raw, workspace=settings.workspace, releases=str(settings.releases_folder))
-    console.rule("2 of 5: raw session → index → calibration → maps → shards → a release of the captures")
+    console.rule("2 of 6: raw session → index → calibration → maps → shards → a release of the captures")
     make(select=_CAPTURES, release=CAPTURES_VERSION, captures_only=True)
-    console.rule("3 of 5: detector → keypoints → hands → quality → a release with labels")
+    console.rule("3 of 6: detector → keypoints → hands → quality → a release with labels")
     make(release=VERSION)
-    console.rule("4 of 5: verify both releases")
+    console.rule("4 of 6: verify both releases")
     for version in (CAPTURES_VERSION, VERSION):
         verify(str(settings.releases_folder / version))
-    console.rule("5 of 5: score the labels against the simulation's truth")
+    console.rule("5 of 6: score the labels against the simulation's truth")
     annotation(settings.workspace, truth=home / "truth", raw=settings.raw)
+    console.rule("6 of 6: train a tiny prior on the release with labels")
+    prior(str(settings.releases_folder), version=VERSION, preset="tiny", workspace=settings.workspace)
     workspace = Workspace(settings.workspace)
     pictures = _collect_pictures(workspace, home / "pictures")
     console.print(_table(read_manifest(settings.releases_folder / VERSION), workspace, settings, pictures))

@@ -34,8 +34,9 @@ GRAPH = {
         "capture_index", "calibration", "scan_maps", "keypoints_2d", "keypoints_3d", "hand_pose", "hand_maps", "quality",
     },
     "release": {"subject_shard", "subject_labels"},
+    "prior": {"release"},
 }  # fmt: skip
-NOT_OF_ONE_SUBJECT = ("calibration", "detector", "release")
+NOT_OF_ONE_SUBJECT = ("calibration", "detector", "release", "prior")
 HEAVY_IMPORTS = ("torch", "zarr", "open3d", "cv2", "numba", "mitsuba", "pandas", "scipy", "matplotlib")
 
 
@@ -72,7 +73,9 @@ def test_every_asset_says_what_it_is_and_whose() -> None:
         assert node.description
         assert node.owners
         assert node.code_version
-        assert node.group_name in ("capture", "calibration", "maps", "labels", "registration", "quality", "release")
+        assert node.group_name in (
+            "capture", "calibration", "maps", "labels", "registration", "quality", "release", "prior",
+        )  # fmt: skip
         assert any(tag.startswith("dagster/kind/") for tag in node.tags)
         assert (node.pools == {"heavy"}) == (key.to_user_string() != "raw_session")
 
@@ -88,6 +91,7 @@ def test_every_asset_is_checked() -> None:
             "detector:detector_agrees",
             "hand_pose:hands_fit",
             "keypoints_3d:joints_found",
+            "prior:every_step_taken",
             "quality:captures_usable",
             "release:nobody_left_out",
             "subject_labels:fit_for_release",
