@@ -24,7 +24,7 @@ def curves(folder: Path, settings: PriorSettings, *, done: int) -> Iterator[Call
 
     if done == 0:
         shutil.rmtree(folder, ignore_errors=True)
-    writer = SummaryWriter(str(folder), purge_step=done + 1)  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(folder), purge_step=done + 1)
     last = time.monotonic()
 
     def draw(report: Report) -> None:
@@ -36,15 +36,15 @@ def curves(folder: Path, settings: PriorSettings, *, done: int) -> Iterator[Call
         if report.validation_psnr is not None:
             scalars["validation/psnr"] = report.validation_psnr
         for name, value in scalars.items():
-            writer.add_scalar(name, value, report.step)  # type: ignore[no-untyped-call]
+            writer.add_scalar(name, value, report.step)
         if report.validation_psnr is not None:
-            writer.flush()  # type: ignore[no-untyped-call]
+            writer.flush()
         last = now
 
     try:
         yield draw
     finally:
-        writer.close()  # type: ignore[no-untyped-call]
+        writer.close()
 
 
 def _rates(settings: PriorSettings, step: int) -> dict[str, float]:
