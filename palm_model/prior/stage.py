@@ -23,9 +23,12 @@ from palm_model.prior.events import curves
 from palm_model.prior.hands import released_hands
 from palm_model.prior.network import PalmNet
 from palm_model.prior.pictures import prior_picture, shown_views
+from palm_model.prior.pretrained import load_pretrained, pretrained_card, write_pretrained
+from palm_model.prior.pretraining import pretrain_geometry
 from palm_model.prior.prior import Prior
 from palm_model.prior.train import CODE_VERSION as TRAINING_CODE_VERSION
 from palm_model.prior.train import PriorTraining, Report, TrainedPrior, training_digest
+from schemas.errors import IntegrityError
 from schemas.ids import Sha256
 from schemas.prior import PriorSettings
 
@@ -33,7 +36,7 @@ STAGE = "prior"
 CODE_VERSION = "1"
 _PLACE = ".training"
 """Below the folder of a training without a workspace: its states, curves and finished outputs."""
-_START = "built"
+_START = "pretrained"
 """What a network's weights are before the first step."""
 
 _log = logging.getLogger(__name__)
@@ -48,6 +51,7 @@ class _Given:
     model: HandModel
     device: torch.device
     progress: Callable[[Report], None]
+    pretraining: Callable[[int, int, float], None]
 
     @property
     def digest(self) -> Sha256:
@@ -65,6 +69,7 @@ def make_prior(
     device: torch.device | None = None,
     resume: bool = True,
     progress: Callable[[Report], None] = lambda report: None,
+    pretraining: Callable[[int, int, float], None] = lambda done, total, loss: None,
 ) -> StageReport | None:
     """Train a prior, unless the same one is there already; its key is the release's version.
 
@@ -76,17 +81,19 @@ def make_prior(
         device: the CPU by default.
         resume: False: begin anew, and remove the state that there is.
         progress: told after every step.
+        pretraining: told after every step of the geometry's pre-training: done, in all, loss.
 
     Raises:
         BadInputError: if the release cannot teach these settings; nothing is trained then.
         StoreError: if the version has no labels, or was fitted with another hand model.
         TrainingError: as `PriorTraining.run`.
     """
-    given, ranks = _Given(release, settings, model, device or torch.device("cpu"), progress), current_ranks()
+    given = _Given(release, settings, model, device or torch.device("cpu"), progress, pretraining)
+    ranks = current_ranks()
     state_file = states_folder(workspace) / f"{given.digest}.safetensors"
     if not ranks.first:
         if _told(ranks, given.device, train=False):
-            _training(given, state_file).run(progress)
+            _training(given, state_file)[0].run(progress)
         return None
 
     def work(folder: Path) -> None:
@@ -121,6 +128,7 @@ def make_prior(
     )
     if not ran:
         _told(ranks, given.device, train=False)
+    _pretrained_file(state_file).unlink(missing_ok=True)
     state_file.unlink(missing_ok=True)  # a finished training needs no state
     return report
 
@@ -162,22 +170,49 @@ def curves_folder(workspace: Workspace, version: str, digest: Sha256) -> Path:
     return states_folder(workspace) / "tensorboard" / f"{version}_{digest[:12]}"
 
 
-def starting_network(settings: PriorSettings, model: HandModel, subjects: int) -> tuple[PalmNet, Mapping[str, float]]:
-    """The network before its first step, and figures of how it came to be."""
-    return build_palm_net(settings, model, subjects), {}
+def starting_network(
+    network: PalmNet,
+    settings: PriorSettings,
+    model: HandModel,
+    kept: Path,
+    progress: Callable[[int, int, float], None] = lambda done, total, loss: None,
+) -> Mapping[str, float | int]:
+    """Pre-train a network's geometry on the hand model; returns how well it knows it.
+
+    Args:
+        kept: what is learned is kept here, for a training that goes on after a kill; read instead if it is there.
+    """
+    try:
+        return load_pretrained(kept, network, model).figures
+    except IntegrityError:
+        figures = pretrain_geometry(network, model, settings.pretraining, progress=progress)
+    if current_ranks().first:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        card = pretrained_card(network, model, settings.pretraining, figures, network_seed=settings.seed)
+        write_pretrained(kept, network, card)
+    return figures
 
 
-def _training(given: _Given, state_file: Path) -> PriorTraining:
+def _training(given: _Given, state_file: Path) -> tuple[PriorTraining, Mapping[str, float | int]]:
+    """A training that is ready, and the figures of its pre-training; a release that cannot teach is refused first."""
     hands = released_hands(given.release, given.model, given.settings.skinning)
-    start, _ = starting_network(given.settings, given.model, len(hands.subject_ids))
-    return PriorTraining(given.release, hands, given.settings, start, state_file=state_file, device=given.device)
+    network = build_palm_net(given.settings, given.model, len(hands.subject_ids))
+    Batches(given.release, hands, given.settings, numbers=1)  # refuses what cannot teach, before minutes are spent
+    kept = _pretrained_file(state_file)
+    figures = starting_network(network, given.settings, given.model, kept, given.pretraining)
+    training = PriorTraining(given.release, hands, given.settings, network, state_file=state_file, device=given.device)
+    return training, {f"pretraining_{name}": value for name, value in figures.items()}
+
+
+def _pretrained_file(state_file: Path) -> Path:
+    return state_file.with_suffix(".sdf")
 
 
 def _trained(
     given: _Given, state_file: Path, drawn: Path, folder: Path
 ) -> tuple[TrainedPrior, Mapping[str, float | int | str]]:
     """The prior, and further figures; its picture is in the folder."""
-    training = _training(given, state_file)
+    training, pretrained = _training(given, state_file)
     if training.state.step:
         _log.info("prior: goes on from step %d", training.state.step)
     with curves(drawn, given.settings, done=training.state.step) as draw:
@@ -189,7 +224,7 @@ def _trained(
         trained = training.run(tell)
     _write_picture(folder / "picture.png", given, training.batches, trained)
     said = {"release": given.release.version, "preset": given.settings.preset}
-    return trained, {**said, "subjects": len(trained.card.subjects), "views": trained.card.views}
+    return trained, {**pretrained, **said, "subjects": len(trained.card.subjects), "views": trained.card.views}
 
 
 def _write_picture(path: Path, given: _Given, batches: Batches, trained: TrainedPrior) -> None:

@@ -98,12 +98,13 @@ def prior(
     model, place = load_hand_model(hand_model or told.hand_model), chosen_device(device)
     opened, talks = palm_data.open_release(release, version), is_first_process()
     into = Workspace(told.workspace if out is None else out / ".training")
-    with processes(place), _bar(settings, shown=talks) as progress:
+    with processes(place), _bar(settings, shown=talks) as (progress, pretraining):
         if talks:
             Console(stderr=True).print(
                 f"curves: {states_folder(into) / 'tensorboard'}", highlight=False, soft_wrap=True
             )
-        options: dict[str, Any] = {"model": model, "device": place, "resume": resume, "progress": progress}
+        options: dict[str, Any] = {"model": model, "device": place, "resume": resume}
+        options |= {"progress": progress, "pretraining": pretraining}
         if out is None:
             report = make_prior(opened, into, settings, **options)
         else:
@@ -167,13 +168,16 @@ def _change(values: dict[str, Any], change: str) -> None:
 
 
 @contextmanager
-def _bar(settings: "PriorSettings", *, shown: bool) -> Iterator[Callable[["Report"], None]]:
-    """A bar on standard error, with the loss of the last step and the last PSNR on the views set aside."""
+def _bar(
+    settings: "PriorSettings", *, shown: bool
+) -> Iterator[tuple[Callable[["Report"], None], Callable[[int, int, float], None]]]:
+    """What draws a bar on standard error, with the loss of the last step and the last PSNR on the views set aside."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     )  # fmt: skip
     seen = ""
     with Progress(*columns, console=Console(file=sys.stderr), transient=True, disable=not shown) as bar:
+        before = bar.add_task("pre-training of the geometry", total=settings.pretraining.steps)
         task = bar.add_task("prior", total=settings.training.steps)
 
         def step(report: "Report") -> None:
@@ -182,7 +186,7 @@ def _bar(settings: "PriorSettings", *, shown: bool) -> Iterator[Callable[["Repor
                 seen = f", validation {report.validation_psnr:.2f} dB"
             bar.update(task, completed=report.step, description=f"prior, loss {report.losses['total']:.3f}{seen}")
 
-        yield step
+        yield step, lambda done, total, loss: bar.update(before, completed=done, total=total)
 
 
 def _show(report: "StageReport", folder: Path) -> None:

@@ -20,11 +20,17 @@ from palm_model.prior.stage import curves_folder, make_prior, make_prior_in, sta
 from palm_model.prior.train import Report
 from schemas.errors import BadInputError, StoreError
 from schemas.prior import HeldOut, PriorSettings
+from schemas.prior_pretraining import PretrainingSettings
 from tests.palm_model.prior import released
 from tests.palm_model.prior.settings import small
 
 SETTINGS = small(steps=4, save_every=1, validate_every=2, patches=0).model_copy(
-    update={"held_out": HeldOut(cameras=(tiny_labels.CAMERAS[-1],))}
+    update={
+        "held_out": HeldOut(cameras=(tiny_labels.CAMERAS[-1],)),
+        "pretraining": PretrainingSettings(
+            steps=2, batch=64, shapes=2, points=64, eikonal_points=8, unseen_shapes=1, finest_vertices=64
+        ),
+    }
 )
 
 
@@ -78,7 +84,7 @@ def test_a_killed_training_goes_on_and_ends_as_one_never_stopped_and_then_is_unc
     assert report.ran
     assert [one.step for one in told] == [3, 4]
     assert report.digest == whole.digest
-    assert not state.exists()
+    assert list(states_folder(place).glob("*.s*")) == []
     assert steps_drawn(curves_folder(place, "0.2.0", state.stem)) == [1, 2, 3, 4]
 
     assert report.picture is not None
