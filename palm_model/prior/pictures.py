@@ -57,7 +57,7 @@ def shown_views(release: Release, settings: PriorSettings, validation: Sequence[
     """
     cameras = sorted(release.tables["images"]["camera_id"].unique().to_pylist())
     found: dict[ShownAs, list[ViewKey]] = {"new camera": [], "new gesture": [], "validation": [], "seen": []}
-    for key in view_keys(release.at_tier(settings.training.tier), cameras):
+    for key in view_keys(release.at_tier(settings.training.tier), cameras, settings.training.region):
         if key.camera_id in settings.held_out.cameras:
             found["new camera"].append(key)
         elif release.capture(key.subject_id, key.frame).gesture in settings.held_out.gestures:

@@ -168,7 +168,7 @@ def test_the_pictures_show_what_the_training_did_not_see_first(shown: Release, s
 
 
 def test_a_cropped_camera_sees_the_same_points_in_its_part_of_the_image() -> None:
-    camera = released.camera(1, "c1").model_copy(
+    camera = released.camera(1, "MCU_02").model_copy(
         update={"width": 600, "height": 800, "fx": 1500.0, "fy": 1450.0, "cx": 290.0, "cy": 410.0}
     )
     points = np.random.default_rng(0).uniform(-0.05, 0.05, (50, 3))
