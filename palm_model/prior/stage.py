@@ -93,7 +93,7 @@ def make_prior(
     state_file = states_folder(workspace) / f"{given.digest}.safetensors"
     if not ranks.first:
         if _told(ranks, given.device, train=False):
-            _training(given, state_file).run(progress)
+            _training(given, state_file)[0].run(progress)
         return None
 
     def work(folder: Path) -> None:
@@ -128,6 +128,7 @@ def make_prior(
     if not ran:
         _told(ranks, given.device, train=False)
     state_file.unlink(missing_ok=True)  # a finished training needs no state
+    shutil.rmtree(state_file.parent / _GEOMETRY, ignore_errors=True)
     return report
 
 
@@ -168,22 +169,23 @@ def curves_folder(workspace: Workspace, version: str, digest: Sha256) -> Path:
     return states_folder(workspace) / "tensorboard" / f"{version}_{digest[:12]}"
 
 
-def _training(given: _Given, state_file: Path) -> PriorTraining:
+def _training(given: _Given, state_file: Path) -> tuple[PriorTraining, Mapping[str, float | int]]:
+    """A training that is ready, and the figures of its pre-training; a release that cannot teach is refused first."""
     subjects = training_subjects(given.release, given.settings)
     hands = released_hands(given.release, given.model, given.settings.skinning, subject_ids=subjects)
     network = build_palm_net(given.settings, given.model, len(subjects))
+    Batches(given.release, hands, given.settings, numbers=1)  # refuses what cannot teach, before minutes are spent
+    folder = state_file.parent / _GEOMETRY
+    figures = start_geometry(network, given.model, given.settings, folder=folder, progress=given.pretraining)
     training = PriorTraining(given.release, hands, given.settings, network, state_file=state_file, device=given.device)
-    if not training.state.step:
-        folder = state_file.parent / _GEOMETRY
-        start_geometry(network, given.model, given.settings, folder=folder, progress=given.pretraining)
-    return training
+    return training, {f"pretraining_{name}": value for name, value in figures.items()}
 
 
 def _trained(
     given: _Given, state_file: Path, drawn: Path, folder: Path
 ) -> tuple[TrainedPrior, Mapping[str, float | int | str]]:
     """The prior, and further figures; its picture is in the folder."""
-    training = _training(given, state_file)
+    training, pretrained = _training(given, state_file)
     if training.state.step:
         _log.info("prior: goes on from step %d", training.state.step)
     with curves(drawn, given.settings, done=training.state.step) as draw:
@@ -195,7 +197,7 @@ def _trained(
         trained = training.run(tell)
     _write_picture(folder / "picture.png", given, training.batches, trained)
     said = {"release": given.release.version, "preset": given.settings.preset}
-    return trained, {**said, "subjects": len(trained.card.subjects), "views": trained.card.views}
+    return trained, {**pretrained, **said, "subjects": len(trained.card.subjects), "views": trained.card.views}
 
 
 def _write_picture(path: Path, given: _Given, batches: Batches, trained: TrainedPrior) -> None:

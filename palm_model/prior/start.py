@@ -1,6 +1,6 @@
 """Where a training starts: from a geometry that knows hands, pre-trained once for all trainings that share a folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from palm_data.hand.model import HandModel
@@ -22,11 +22,14 @@ def start_geometry(
     *,
     folder: Path,
     progress: Progress = lambda done, total, loss: None,
-) -> None:
+) -> Mapping[str, float | int]:
     """Give a network, in place, the pre-trained geometry of its settings; of several processes the first one makes it.
 
     Args:
         folder: where it is kept, under the name of all that it follows from; a damaged file is made again.
+
+    Returns:
+        How well it knows hands, as `palm_model.prior.pretraining_figures` has it.
 
     Raises:
         TrainingError: if a step's gradients are not finite.
@@ -40,8 +43,7 @@ def start_geometry(
         folder.mkdir(parents=True, exist_ok=True)
         write_pretrained(file, network, card)
     ranks.wait()
-    if not ranks.first:
-        load_pretrained(file, network, model)
+    return load_pretrained(file, network, model).figures
 
 
 def _loaded(file: Path, network: PalmNet, model: HandModel) -> bool:

@@ -90,6 +90,7 @@ def detector(
     console.print(str(out or folder), highlight=False, soft_wrap=True)
 
 
+app.command("prior")(train_prior.prior)
 app.command("sdf")(train_sdf.sdf)
 app.command("prior")(train_prior.prior)
 

@@ -15,8 +15,9 @@ from schemas.prior import PriorSettings
 from tests.palm_model.prior import released
 
 SMALL = (
-    "training.bundle_rays=12", "training.validation_views=1", "skinning.resolution=24", "fields.width=16",
+    "training.bundle_rays=12", "training.bundle_rays_around=4", "training.validation_views=1", "skinning.resolution=24", "fields.width=16",
     "geometry_encoding.log2_table_size=8", "radiance_encoding.log2_table_size=8", "volume.sampling.samples=4",
+    "pretraining.steps=2", "pretraining.shapes=2", "pretraining.points=64", "pretraining.unseen_shapes=1",
 )  # fmt: skip
 
 
