@@ -47,7 +47,7 @@ class PriorBench:
         self.folder = folder
         self.prior = folder / "prior"
         self.sdf = self.prior / "sdf.safetensors"
-        self.commands: list[str] = []
+        self.commands = [f"python -m tests.benchmarks.prior_session {folder}"]
 
     @property
     def settings(self) -> PriorSettings:
@@ -123,10 +123,12 @@ class PriorBench:
 
     def _palm(self, arguments: list[str], *, made: Path | None = None) -> str | None:
         """Run one of palm's commands, unless what it makes is there; returns what it printed, None if it did not run."""
-        self.commands.append(_command(arguments))
+        command = _command(arguments)
+        if command not in self.commands:
+            self.commands.append(command)
         if made is not None and made.exists():
             return None
-        sys.stderr.write(f"bench: {self.commands[-1]}\n")
+        sys.stderr.write(f"bench: {command}\n")
         if made is not None:
             made.parent.mkdir(parents=True, exist_ok=True)
         palm = str(Path(sys.executable).with_name("palm"))

@@ -83,5 +83,6 @@ def test_steps_a_minute_leave_out_the_looks_at_views_set_aside(monkeypatch: pyte
 def test_what_is_made_is_found_again_and_its_command_kept(tmp_path: Path) -> None:
     bench, made = PriorBench(tmp_path), tmp_path / "made"
     made.write_text("{}")
-    assert bench._palm(["no-such-command"], made=made) is None
-    assert bench.commands == ["palm no-such-command"]
+    for _ in range(2):
+        assert bench._palm(["no-such-command"], made=made) is None
+    assert bench.commands[1:] == ["palm no-such-command"]
