@@ -103,7 +103,8 @@ def make_prior(
         trained, figures = _trained(given, state_file, curves_folder(workspace, release.version, given.digest), folder)
         write_checkpoint(folder, trained.network, trained.card)
         write_bytes(
-            folder / "figures.json", (json.dumps({**trained.card.figures, **figures}, indent=1) + "\n").encode()
+            folder / "figures.json",
+            (json.dumps({**trained.card.figures, **figures}, indent=1, sort_keys=True) + "\n").encode(),
         )
 
     ran = False
