@@ -97,11 +97,11 @@ class AvatarLosses(BaseModel):
 
     colour: Annotated[float, Field(ge=0, description="L1 of the radiance branch's colours, sRGB.")] = 1.0
     pbr_colour: Annotated[float, Field(ge=0, description="L1 of the shaded colours, sRGB.")] = 0.2
-    segmentation: Annotated[float, Field(ge=0, description="Cross-entropy of opacity and mask.")] = 0.1
+    segmentation: Annotated[float, Field(ge=0, description="Cross-entropy of opacity and mask.")] = 0.02
     latent: Annotated[
         float,
         Field(ge=0, description="Squared distance of the codes from the trained people's mean, in their spread."),
-    ] = 1e-3
+    ] = 1e-2
     pose: Annotated[
         float, Field(ge=0, description="Squared corrections of joints, radians, and place, centimetres.")
     ] = 1.0

@@ -16,7 +16,7 @@ from palm_model.prior.prior import camera_rays
 from palm_model.prior.volume import Rays
 from schemas.errors import BadInputError
 
-_BAND = 0.06
+_BAND = 0.15
 """Pixels outside of the mask are drawn from a band about it, this share of the mask's extent wide."""
 
 

@@ -46,7 +46,7 @@ PORTRAIT = Camera(
     rotation=LEVEL_CAMERA,
     translation=(0.0, 0.0, 0.0),
 )
-FEW_STEPS = AvatarSettings(steps=30, rays=96, free_from=15, pose_from=40, warm_up=2, save_every=10, code_rate=0.2)
+FEW_STEPS = AvatarSettings(steps=20, rays=64, free_from=10, pose_from=40, warm_up=2, save_every=5, code_rate=0.3)
 ONLY_COLOUR = AvatarLosses(segmentation=0.0, latent=0.0, pose=0.0)
 
 
@@ -59,8 +59,8 @@ def prior_settings(*, lit: bool = False, **fields: object) -> PriorSettings:
             "fields": FieldSettings.model_validate(sizes),
             "geometry_encoding": encoding,
             "radiance_encoding": encoding,
-            "skinning": FAST_SKINNING.model_copy(update={"resolution": 24}),
-            "volume": tiny.volume.model_copy(update={"sampling": GuidedSampling(samples=8)}),
+            "skinning": FAST_SKINNING.model_copy(update={"resolution": 16, "smoothing_rounds": 0}),
+            "volume": tiny.volume.model_copy(update={"sampling": GuidedSampling(samples=6)}),
         }
     )
 
