@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from palm_data.loader.release import Release
 
 REGIONS = ("mask", *LABEL_ARRAYS)
-_NEAR = 16
+_NEAR = 32
 """What part of the longer side of its box counts as near a region."""
 _KEPT_BOXES = 1 << 18
 """How many boxes a process remembers: those of 37,000 captures in seven views, some 100 MB."""
@@ -72,7 +72,7 @@ class Regions:
     def around(self, sample: Sample, view: View) -> tuple[np.ndarray, Window]:
         """(n,) int64: the pixels outside the region and near it, counted row by row within its box, grown; and that box.
 
-        Near is within a sixteenth of the longer side of its box.
+        Near is within a thirty-second of the longer side of its box: of a hand, some six millimetres.
 
         Raises:
             StoreError: if the region is empty in this view.

@@ -145,7 +145,7 @@ def _small_losses(steps: int) -> Mapping[str, object]:
     return {
         "colour": Constant(weight=1.0),
         "pbr_colour": None,
-        "segmentation": Linear(start=0.1, end=0.01, last_step=steps),
+        "segmentation": Linear(start=0.3, end=0.1, last_step=steps),
         "normal": Constant(weight=0.3),
         "eikonal": Constant(weight=0.05),
         "laplacian": Constant(weight=0.1),
@@ -251,7 +251,7 @@ def _large_training(
 
 _PRESETS: Mapping[str, tuple[int, Callable[[int], PriorSettings]]] = {
     "tiny": (600, _tiny),
-    "cpu": (4000, _cpu),
+    "cpu": (2400, _cpu),
     "gpu": (24000, _gpu),
     "paper": (24000, _paper),
 }

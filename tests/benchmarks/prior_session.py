@@ -23,7 +23,7 @@ from palm_model.prior.build import build_palm_net
 from palm_model.prior.checkpoint import CARD_FILE, CHECKPOINT_FILE, write_checkpoint
 from palm_model.prior.hands import ReleasedHands, released_hands
 from palm_model.prior.network import PalmNet
-from palm_model.prior.presets import preset
+from palm_model.prior.presets import preset, with_pbr
 from palm_model.prior.pretrained import load_pretrained
 from palm_model.prior.train import PriorTraining, Report
 from schemas.errors import StoreError
@@ -51,7 +51,12 @@ class PriorBench:
 
     @property
     def settings(self) -> PriorSettings:
-        """Of the training."""
+        """Of the training, with both branches."""
+        return with_pbr(self.radiance_settings)
+
+    @property
+    def radiance_settings(self) -> PriorSettings:
+        """The same without the physically based branch: what is timed."""
         return preset(PRESET).model_copy(update={"held_out": HELD_OUT})
 
     def release(self) -> Release:
@@ -84,7 +89,7 @@ class PriorBench:
         training = PriorTraining(
             release, hands, self.settings, self.start(hands), state_file=state, device=torch.device("cpu")
         )
-        clock = _Clock(self.settings.training.validate_every)
+        clock = _Clock(self.settings.training.validate_every, shaded_from=training.settings.training.steps // 2)
         trained = training.run(clock.told)
         write_checkpoint(self.prior, trained.network, trained.card)
         write_bytes(self.prior / SPEED_FILE, (json.dumps(clock.figures(), indent=1) + "\n").encode())
@@ -102,7 +107,7 @@ class PriorBench:
     def write(self, release: Release, hands: ReleasedHands, results: Path = RESULTS) -> None:
         """Measure both sides' steps, and write all into one file."""
         evaluated = self.evaluate()
-        duel = step_duel(release, hands, self.settings, self.start(hands))
+        duel = step_duel(release, hands, self.radiance_settings, self.start(hands))
         content = {
             "machine": machine(),
             "seed": SEED,
@@ -138,29 +143,39 @@ class PriorBench:
 class _Clock:
     """Wall time between steps, those left out in which views set aside were looked at."""
 
-    def __init__(self, validate_every: int) -> None:
+    def __init__(self, validate_every: int, *, shaded_from: int) -> None:
         self._every, self._last, self._begin = validate_every, time.perf_counter(), time.perf_counter()
+        self._shaded_from = shaded_from
         self._taken: list[float] = []
+        self._shaded: list[float] = []
         self._looked = False
 
     def told(self, report: Report) -> None:
         """After each step."""
         now = time.perf_counter()
         if report.validation_psnr is None:
-            self._taken.append(now - self._last)
+            (self._taken if report.step <= self._shaded_from else self._shaded).append(now - self._last)
         elif report.step % self._every == 0:
             sys.stderr.write(f"bench: step {report.step} of {report.steps}, {report.validation_psnr:.2f} dB\n")
         self._last = now
 
     def figures(self) -> dict[str, float | int]:
         """Of the steps that this run took."""
-        taken = np.array(self._taken)
         return {
-            "steps_timed": len(taken),
-            "steps_per_minute": round(60.0 / float(taken.mean()), 1),
-            "steps_per_minute_median": round(60.0 / float(np.median(taken)), 1),
+            **_speed("steps", self._taken),
+            **_speed("steps_with_pbr", self._shaded),
             "minutes": round((time.perf_counter() - self._begin) / 60.0, 2),
         }
+
+
+def _speed(name: str, taken: list[float]) -> dict[str, float | int]:
+    if not taken:
+        return {}
+    return {
+        f"{name}_timed": len(taken),
+        f"{name}_per_minute": round(60.0 / float(np.mean(taken)), 1),
+        f"{name}_per_minute_median": round(60.0 / float(np.median(taken)), 1),
+    }
 
 
 def _command(arguments: list[str]) -> str:

@@ -67,15 +67,18 @@ def test_sides_that_lose_differently_are_not_compared() -> None:
 
 
 def test_steps_a_minute_leave_out_the_looks_at_views_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = iter([0.0, 0.0, 0.25, 0.5, 10.5, 10.75, 12.0])
+    now = iter([0.0, 0.0, 0.25, 0.5, 10.5, 10.75, 11.25, 12.0])
     monkeypatch.setattr(prior_session.time, "perf_counter", lambda: next(now))
-    clock = _Clock(3)
-    for step in (1, 2, 3, 4):
-        clock.told(Report(step, 4, {}, 20.0 if step == 3 else None))
+    clock = _Clock(3, shaded_from=4)
+    for step in (1, 2, 3, 4, 5):
+        clock.told(Report(step, 5, {}, 20.0 if step == 3 else None))
     assert clock.figures() == {
         "steps_timed": 3,
         "steps_per_minute": 240.0,
         "steps_per_minute_median": 240.0,
+        "steps_with_pbr_timed": 1,
+        "steps_with_pbr_per_minute": 120.0,
+        "steps_with_pbr_per_minute_median": 120.0,
         "minutes": 0.2,
     }
 

@@ -24,7 +24,7 @@ def palm(*arguments: str | Path) -> Result:
 
 def test_a_file_with_its_figures_and_a_picture_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = small_prior()
-    monkeypatch.setitem(presets._PRESETS, "tiny", lambda: small)
+    monkeypatch.setitem(presets._PRESETS, "tiny", (1, lambda steps: small))
     out = tmp_path / "new" / "sdf.safetensors"
     result = palm("--preset", "tiny", "--out", out, "--steps", "3", "--seed", "4")
     assert result.exit_code == 0, result.output

@@ -7,7 +7,7 @@ import pytest
 from palm_model.prior.perceptual import MIN_SIDE_PX
 from palm_model.prior.presets import preset
 from palm_model.prior.progress import progress_at
-from palm_model.prior.schedule import active
+from palm_model.prior.schedule import active, weight_at
 from schemas.errors import SettingsError
 from schemas.prior import Opening, PresetName, PriorSettings
 
@@ -22,12 +22,25 @@ def test_a_preset_survives_being_written_and_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_everything_is_open_at_the_end_and_every_step_has_a_loss(name: str) -> None:
+def test_levels_open_on_the_way_and_every_step_has_a_loss(name: str) -> None:
     settings = preset(name)
-    last = progress_at(settings, settings.training.steps)
-    assert last.levels is None or last.levels >= settings.radiance_encoding.levels
-    assert last.bands is None or last.bands >= 3
+    first, last = progress_at(settings, 0).levels, progress_at(settings, settings.training.steps).levels
+    assert first is not None
+    assert last is not None
+    assert first < last
+    if name in ("gpu", "paper"):
+        assert last >= settings.radiance_encoding.levels
     assert all(active(settings.losses.schedules(), step) for step in (0, 5, settings.training.steps - 1))
+
+
+@pytest.mark.parametrize("name", ["tiny", "cpu"])
+def test_fewer_steps_open_the_same_levels_and_weigh_the_same_at_their_end(name: str) -> None:
+    usual, few = preset(name), preset(name, steps=60)
+    assert few.training.steps == 60
+    last, sooner = (progress_at(one, one.training.steps).levels for one in (usual, few))
+    assert last == pytest.approx(sooner, abs=0.1)
+    ends = [weight_at(one.losses.schedules()["segmentation"], one.training.steps) for one in (usual, few)]
+    assert ends[0] == pytest.approx(ends[1])
 
 
 @pytest.mark.parametrize("name", NAMES)
