@@ -59,8 +59,8 @@ def prior_settings(*, lit: bool = False, **fields: object) -> PriorSettings:
             "fields": FieldSettings.model_validate(sizes),
             "geometry_encoding": encoding,
             "radiance_encoding": encoding,
-            "skinning": FAST_SKINNING.model_copy(update={"resolution": 16, "smoothing_rounds": 0}),
-            "volume": tiny.volume.model_copy(update={"sampling": GuidedSampling(samples=6)}),
+            "skinning": FAST_SKINNING.model_copy(update={"resolution": 24}),
+            "volume": tiny.volume.model_copy(update={"sampling": GuidedSampling(samples=8)}),
         }
     )
 

@@ -117,7 +117,16 @@ def test_a_hand_that_was_fitted_a_little_off_is_moved_back() -> None:
     off = FIT.model_copy(update={"transl": tuple(np.add(FIT.transl, (0.004, 0.0, -0.003)).tolist())})
     photo = replace(photographed(), fit=off)
     settings = FEW_STEPS.model_copy(
-        update={"steps": 60, "rays": 256, "pose_from": 0, "place_rate": 4e-4, "losses": ONLY_COLOUR}
+        update={
+            "steps": 60,
+            "rays": 320,
+            "outside_share": 0.4,
+            "pose_from": 0,
+            "place_rate": 3e-4,
+            "pose_rate": 1e-6,
+            "code_rate": 1e-6,
+            "losses": ONLY_COLOUR,
+        }
     )
     prior = small_prior()
     with torch.no_grad():  # the person is known, only the place is not
@@ -127,7 +136,8 @@ def test_a_hand_that_was_fitted_a_little_off_is_moved_back() -> None:
     known = replace(photo, rgb=np.rint(255 * view.rgb).astype(np.uint8), mask=view.opacity > 0.5)
     avatar = personalise(prior, [known], settings, prior_sha256=PRIOR_SHA256)
     before = np.linalg.norm(np.subtract(off.transl, FIT.transl))
-    after = np.linalg.norm(avatar.photographed.transl[0].numpy() - np.array(FIT.transl))
+    left = avatar.photographed.transl[0].numpy() - np.array(FIT.transl)
+    after = np.linalg.norm(left[[0, 2]])  # across the view: one photograph hardly tells depth
     assert after < 0.5 * before
 
 
@@ -137,8 +147,8 @@ def test_several_photographs_share_codes_and_shape() -> None:
     avatar = personalise(small_prior(), photos, FEW_STEPS, prior_sha256=PRIOR_SHA256)
     assert len(avatar.photographed) == 2
     assert avatar.betas.shape == (1, 10)
+    mean = personalise(small_prior(), photos, FEW_STEPS.model_copy(update={"steps": 0}), prior_sha256=PRIOR_SHA256)
     for row, photo in enumerate(photos):
-        mean = personalise(small_prior(), photos, FEW_STEPS.model_copy(update={"steps": 0}), prior_sha256=PRIOR_SHA256)
         shown, unfitted = (
             psnr(one.view(photo.camera, one.posed(one.photographed.row(row))).rgb, photo) for one in (avatar, mean)
         )
