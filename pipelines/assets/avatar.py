@@ -12,6 +12,7 @@ from pydantic import Field
 
 from palm_data.store.workspace import Workspace
 from pipelines.assets.by_subject import HEAVY, stage_code_version
+from pipelines.assets.prior import prior
 from pipelines.assets.release import release
 from pipelines.compute import Outcome
 from pipelines.outcomes import RETIRED, outcome_metadata, retried_only_if_it_may_pass, retry_io
@@ -25,7 +26,10 @@ avatar_inputs = dg.DynamicPartitionsDefinition(name="avatar_inputs")
 class AvatarConfig(dg.Config):
     """Which prior is fitted, and how long."""
 
-    prior: Annotated[str, Field(description="The prior's file, or the folder it lies in.")]
+    prior: Annotated[
+        str | None,
+        Field(description="The prior's file, or the folder it lies in; None: the workspace's own of that version."),
+    ] = None
     steps: Annotated[int | None, Field(description="Optimiser steps; None: as the settings have it.")] = None
 
 
@@ -39,7 +43,7 @@ class RelightConfig(dg.Config):
 
 @dg.asset(
     partitions_def=avatar_inputs,
-    deps=[release],
+    deps=[release, prior],
     code_version=stage_code_version("palm_model.avatar.fit"),
     group_name="avatar",
     owners=["team:model"],
@@ -56,12 +60,11 @@ def avatar(context: dg.AssetExecutionContext, config: AvatarConfig, places: Plac
     view, workspace = ViewInput.of(context.partition_key), places.workspace()
     if reason := _withdrawn(view.subject_id, view.key, places, workspace):
         return dg.MaterializeResult(metadata={RETIRED: reason})
+    found = Path(config.prior) if config.prior else workspace.output("prior", view.version)
     settings = AvatarSettings() if config.steps is None else AvatarSettings(steps=config.steps)
     with retried_only_if_it_may_pass():
         model = load_hand_model(places.settings().hand_model)
-        report = make_released_avatar(
-            view, places.settings().releases_place, Path(config.prior), workspace, settings, model=model
-        )
+        report = make_released_avatar(view, places.settings().releases_place, found, workspace, settings, model=model)
     return dg.MaterializeResult(metadata=outcome_metadata(Outcome(key=view.key, seconds=0.0, report=report), workspace))
 
 

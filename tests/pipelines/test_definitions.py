@@ -35,7 +35,7 @@ GRAPH = {
     },
     "release": {"subject_shard", "subject_labels"},
     "prior": {"release"},
-    "avatar": {"release"},
+    "avatar": {"release", "prior"},
     "relit_views": {"avatar"},
 }  # fmt: skip
 OF_ONE_PHOTOGRAPH = ("avatar", "relit_views")

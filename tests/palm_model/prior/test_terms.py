@@ -42,7 +42,7 @@ def batches(release: Release, hands: ReleasedHands) -> Batches:
 def stepped(network: PalmNet, batch: Batch, hands: ReleasedHands) -> Step:
     poses, skinning = hands.select(batch.hands)
     seen = network(batch.rays, poses, skinning=skinning, sampler=SAMPLER, uniform=batch.uniform[:, : SAMPLER.numbers])
-    return Step(network, COMPARER, batch, poses, seen, ALL_OPEN, SETTINGS.losses)
+    return Step(network, COMPARER, batch, poses, skinning, seen, ALL_OPEN, SETTINGS.losses)
 
 
 def test_every_term_is_the_loss_of_its_name(network: PalmNet, batches: Batches, hands: ReleasedHands) -> None:
