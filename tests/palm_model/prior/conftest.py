@@ -16,6 +16,12 @@ from tests.palm_model.prior.settings import SMALL
 from tests.palm_model.prior.training_process import training
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread_from_the_first() -> None:
+    """Bits follow from the number of threads, and some tests start processes that have one."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def coloured(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     """0.1.0 holds captures only, 0.2.0 labels too."""
