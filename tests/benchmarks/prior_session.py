@@ -73,9 +73,9 @@ class PriorBench:
         self.commands += [_command(simulate), _command(["materialize", *places, "--release", VERSION])]
         return found
 
-    def start(self, hands: ReleasedHands) -> PalmNet:
+    def start(self, hands: ReleasedHands, settings: PriorSettings) -> PalmNet:
         """The network before its first step, its geometry pre-trained."""
-        network = build_palm_net(self.settings, hands.model, len(hands.subject_ids))
+        network = build_palm_net(settings, hands.model, len(hands.subject_ids))
         self._palm(["train", "sdf", "--preset", PRESET, "--out", str(self.sdf)], made=self.sdf)
         load_pretrained(self.sdf, network, hands.model)
         return network
@@ -87,7 +87,12 @@ class PriorBench:
         torch.set_num_threads(2)
         state = self.prior / "state.safetensors"
         training = PriorTraining(
-            release, hands, self.settings, self.start(hands), state_file=state, device=torch.device("cpu")
+            release,
+            hands,
+            self.settings,
+            self.start(hands, self.settings),
+            state_file=state,
+            device=torch.device("cpu"),
         )
         clock = _Clock(self.settings.training.validate_every, shaded_from=training.settings.training.steps // 2)
         trained = training.run(clock.told)
@@ -107,7 +112,7 @@ class PriorBench:
     def write(self, release: Release, hands: ReleasedHands, results: Path = RESULTS) -> None:
         """Measure both sides' steps, and write all into one file."""
         evaluated = self.evaluate()
-        duel = step_duel(release, hands, self.radiance_settings, self.start(hands))
+        duel = step_duel(release, hands, self.radiance_settings, self.start(hands, self.radiance_settings))
         content = {
             "machine": machine(),
             "seed": SEED,

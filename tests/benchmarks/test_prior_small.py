@@ -17,7 +17,7 @@ from tests.palm_model.prior.test_fields import codes, geometry, points, shading
 
 
 def test_the_peer_has_the_published_search_and_normals_by_autograd_and_our_sizes(tmp_path: Path) -> None:
-    ours = PriorBench(tmp_path).settings
+    ours = PriorBench(tmp_path).radiance_settings
     plain = plain_settings(ours)
     assert plain.skinning == SkinningSettings()
     assert plain.volume.normals == "autograd"
