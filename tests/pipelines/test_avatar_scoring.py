@@ -1,23 +1,28 @@
 """An avatar's score beside the prior without personalisation, on a small session whose truth is known."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from palm_data.evaluate.true_views import TrueViews, ViewName
 from palm_data.hand.model import load_hand_model
 from palm_data.store.atomic import file_sha256
+from palm_data.store.workspace import Workspace
 from palm_model.avatar.avatar import Avatar, personalise
 from palm_model.avatar.checkpoint import write_avatar
 from palm_model.avatar.photo import released_photo
+from palm_model.avatar.stage import ViewInput, make_released_avatar
 from palm_model.prior.checkpoint import write_checkpoint
 from palm_model.prior.prior import Prior
 from pipelines.avatar_scoring import AvatarScore, score_avatar, scored_cameras
+from pipelines.cli.main import app
 from pipelines.prior_scoring import Truth
 from schemas.errors import SettingsError, StoreError
 from schemas.prior_evaluation import PriorEvaluationSettings
-from tests.palm_data.evaluate.prior_session import PriorSession, prior_session
+from tests.palm_data.evaluate.prior_session import VERSION, PriorSession, prior_session
 from tests.palm_model.avatar.scene import FEW_STEPS, small_prior
 
 QUICK = PriorEvaluationSettings(spp=4, supersample=2)
@@ -98,3 +103,20 @@ def test_another_prior_another_release_and_own_photographs_are_refused(
         moved = Avatar(avatar.network, avatar.betas, avatar.photographed, card, avatar.model)
         with pytest.raises(error):
             score(session, write_avatar(tmp_path / "moved", moved), prior_file)
+
+
+def test_the_command_scores_a_fit_of_no_steps_as_the_prior_without_personalisation(
+    session: PriorSession, prior_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.avatar_scoring.PriorEvaluationSettings", lambda: QUICK)
+    place, releases = tmp_path / "workspace", str(session.releases)
+    command = ["evaluate", "avatar", str(place), "--truth", str(session.truth), "--release", releases]
+    command += ["--prior", str(prior_file), "--threads", "1", "--json"]
+    assert "expected an avatar, found none" in str(CliRunner().invoke(app, command).exception)
+    nothing, view = FEW_STEPS.model_copy(update={"steps": 0}), ViewInput(VERSION, "0001", 1, PHOTO)
+    make_released_avatar(view, releases, prior_file, Workspace(place), nothing, model=load_hand_model())
+    found = CliRunner().invoke(app, command)
+    assert found.exit_code == 0, found.output
+    figures = json.loads(found.stdout)
+    assert figures["psnr_fg"] == pytest.approx(figures["psnr_fg_unpersonalised"], abs=1e-3)
+    assert figures["views"] == 3
