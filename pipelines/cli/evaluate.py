@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipelines.cli.console import console
+from pipelines.cli.evaluate_avatar import avatar
 from pipelines.cli.evaluate_prior import prior
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def detector(
 
 
 app.command("prior")(prior)
+app.command("avatar")(avatar)
 
 
 @app.command("faults")
