@@ -119,7 +119,7 @@ class PriorBench:
             "release": VERSION,
             "dataset_digest": release.manifest.merkle_root,
             "held_out": HELD_OUT.model_dump(),
-            "commands": self.commands,
+            "commands": [one.replace(str(self.folder), str(FOLDER)) for one in self.commands],
             "card": json.loads((self.prior / CARD_FILE).read_text())["figures"],
             "training": json.loads((self.prior / SPEED_FILE).read_text()),
             "step": duel.entry(),
