@@ -28,7 +28,7 @@ from palm_model.prior.pretrained import load_pretrained
 from palm_model.prior.train import PriorTraining, Report
 from schemas.errors import StoreError
 from schemas.prior import HeldOut, PriorSettings
-from tests.benchmarks.duel import machine
+from tests.benchmarks.duel import Result, machine
 from tests.benchmarks.prior_duel import step_duel
 
 FOLDER = Path("demo-prior")
@@ -109,10 +109,13 @@ class PriorBench:
             write_bytes(made, told.encode())
         return json.loads(made.read_text())  # type: ignore[no-any-return]
 
+    def step(self, release: Release, hands: ReleasedHands) -> Result:
+        """Both sides' steps, timed."""
+        return step_duel(release, hands, self.radiance_settings, self.start(hands, self.radiance_settings))
+
     def write(self, release: Release, hands: ReleasedHands, results: Path = RESULTS) -> None:
         """Measure both sides' steps, and write all into one file."""
-        evaluated = self.evaluate()
-        duel = step_duel(release, hands, self.radiance_settings, self.start(hands, self.radiance_settings))
+        evaluated, duel = self.evaluate(), self.step(release, hands)
         content = {
             "machine": machine(),
             "seed": SEED,
