@@ -92,7 +92,6 @@ def detector(
 
 app.command("prior")(train_prior.prior)
 app.command("sdf")(train_sdf.sdf)
-app.command("prior")(train_prior.prior)
 
 
 @app.command("annotate-next")
