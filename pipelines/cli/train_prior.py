@@ -1,6 +1,5 @@
 """`palm train prior`: the hand prior, from a release."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,10 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
-from pipelines.cli.console import console
+from pipelines.cli.console import console, progress_bar, show_rows
 from schemas.errors import SettingsError
 from schemas.settings import load_settings
 
@@ -129,11 +126,8 @@ def _bar(
 
     One of its own while the geometry is pre-trained.
     """
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    )  # fmt: skip
     seen = ""
-    with Progress(*columns, console=Console(file=sys.stderr), transient=True, disable=not shown) as bar:
+    with progress_bar(shown=shown) as bar:
         task = bar.add_task("prior", total=settings.training.steps)
 
         def step(report: "Report") -> None:
@@ -151,9 +145,6 @@ def _bar(
 
 
 def _show(report: "StageReport", folder: Path) -> None:
-    table = Table("", "", show_header=False, box=None, pad_edge=False)
-    for name, value in report.figures.items():
-        table.add_row(f"[bold]{name.replace('_', ' ')}[/]", str(value))
-    console.print(table)
+    show_rows({name.replace("_", " "): value for name, value in report.figures.items()})
     console.print("trained" if report.ran else "unchanged: the same prior was there already")
     console.print(str(folder / "prior.safetensors"), highlight=False, soft_wrap=True)
