@@ -28,6 +28,7 @@ from palm_model.prior.pretrained import load_pretrained
 from palm_model.prior.train import PriorTraining, Report
 from schemas.errors import StoreError
 from schemas.prior import HeldOut, PriorSettings
+from schemas.prior_card import PriorCard
 from tests.benchmarks.duel import Result, machine
 from tests.benchmarks.prior_duel import step_duel
 
@@ -81,8 +82,18 @@ class PriorBench:
         return network
 
     def train(self, release: Release, hands: ReleasedHands) -> None:
-        """Train, with two threads; steps a minute and the whole time beside the prior."""
+        """Train, with two threads; steps a minute and the whole time beside the prior.
+
+        Raises:
+            StoreError: if a prior is there that was trained with other settings, or on another release.
+        """
         if (self.prior / CHECKPOINT_FILE).exists():
+            card = PriorCard.model_validate_json((self.prior / CARD_FILE).read_bytes())
+            if (card.settings, card.merkle_root) != (self.settings, release.manifest.merkle_root):
+                raise StoreError(
+                    f"{self.prior}: expected a prior of preset {PRESET} as it is now and of {release.manifest.merkle_root}, "
+                    "found one of other settings or data, whose figures are not this bench's. Remove that folder."
+                )
             return
         torch.set_num_threads(2)
         state = self.prior / "state.safetensors"

@@ -10,8 +10,12 @@ from torch import Tensor
 import palm_data
 from palm_data.testing.tiny import Tiny
 from palm_model.prior.build import build_palm_net
+from palm_model.prior.checkpoint import write_checkpoint
 from palm_model.prior.hands import released_hands
 from palm_model.prior.train import Report
+from schemas.errors import StoreError
+from schemas.prior import PriorSettings
+from schemas.prior_card import PriorCard
 from schemas.prior_skinning import SkinningSettings
 from tests.benchmarks import prior_session
 from tests.benchmarks.prior_duel import check_alike, step_duel
@@ -110,3 +114,23 @@ def test_what_is_made_is_found_again_and_its_command_kept(tmp_path: Path) -> Non
     for _ in range(2):
         assert bench._palm(["no-such-command"], made=made) is None
     assert bench.commands[1:] == ["palm no-such-command"]
+
+
+def test_a_prior_of_other_settings_or_data_is_not_this_benchs(coloured: Tiny, tmp_path: Path) -> None:
+    release = palm_data.open_release(coloured.settings.releases, "0.2.0")
+    bench, hands_of = PriorBench(tmp_path), released_hands(release, released.MODEL, SMALL.skinning)
+
+    def left(settings: PriorSettings, merkle_root: str) -> None:
+        card = PriorCard(
+            name="prior", code_version="1", settings=settings, release_version="0.2.0", views=6, merkle_root=merkle_root,
+            data_digest="0" * 64, subjects=released.PEOPLE, hand_model=released.MODEL.sha256, figures={},
+        )  # fmt: skip
+        write_checkpoint(bench.prior, build_palm_net(SMALL, released.MODEL, 3), card)
+
+    left(bench.settings, release.manifest.merkle_root)
+    bench.train(release, hands_of)
+    assert not (bench.prior / "speed.json").exists()
+    for settings, root in ((bench.radiance_settings, release.manifest.merkle_root), (bench.settings, "f" * 64)):
+        left(settings, root)
+        with pytest.raises(StoreError, match="other settings or data"):
+            bench.train(release, hands_of)
