@@ -114,20 +114,25 @@ def _gate(
     return _verdict(failing, len(ids), severity=severity)
 
 
+def _figures(places: Places, stage: str) -> dict[str, Mapping[str, float | int | str]]:
+    """What a stage measured, by key."""
+    workspace = places.workspace()
+    reports = (workspace.report(workspace.require(stage, key), ran=False) for key in workspace.keys(stage))
+    return {report.key: report.figures for report in reports}
+
+
 @dg.asset_check(
     asset=detector,
     description="The detector agrees with the labels of people it never saw. If it does not, annotate more, or train it longer.",
 )
 def detector_agrees(places: Places) -> dg.AssetCheckResult:
     """Read the detector's own validation."""
-    workspace = places.workspace()
-    failing = {}
-    for key in workspace.keys("detector"):
-        figures = workspace.report(workspace.require("detector", key), ran=False).figures
-        share = float(figures.get("validation_within_5_percent", 1.0))
+    figures, failing = _figures(places, "detector"), {}
+    for key, told in figures.items():
+        share = float(told.get("validation_within_5_percent", 1.0))
         if share < _DETECTED_SHARE:
             failing[key] = f"validation_within_5_percent: expected at least {_DETECTED_SHARE}, found {share}"
-    return _verdict(failing, len(workspace.keys("detector")), severity=dg.AssetCheckSeverity.WARN)
+    return _verdict(failing, len(figures), severity=dg.AssetCheckSeverity.WARN)
 
 
 @dg.asset_check(
@@ -136,14 +141,12 @@ def detector_agrees(places: Places) -> dg.AssetCheckResult:
 )
 def every_step_taken(places: Places) -> dg.AssetCheckResult:
     """Read what the training counted."""
-    workspace = places.workspace()
-    failing = {}
-    for key in workspace.keys("prior"):
-        figures = workspace.report(workspace.require("prior", key), ran=False).figures
-        found = {name: figures[name] for name in ("steps_refused", "views_left_out") if figures.get(name)}
+    figures, failing = _figures(places, "prior"), {}
+    for key, told in figures.items():
+        found = {name: told[name] for name in ("steps_refused", "views_left_out") if told.get(name)}
         if found:
             failing[key] = ", ".join(f"{name}: expected 0, found {count}" for name, count in found.items())
-    return _verdict(failing, len(workspace.keys("prior")), severity=dg.AssetCheckSeverity.WARN)
+    return _verdict(failing, len(figures), severity=dg.AssetCheckSeverity.WARN)
 
 
 def within_limits(

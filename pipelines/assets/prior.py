@@ -19,10 +19,18 @@ class PriorConfig(dg.Config):
 
     version: Annotated[VersionId | None, Field(description="Version to learn from; None: the highest.")] = None
     preset: Annotated[str, Field(description="tiny, cpu, gpu or paper.")] = "cpu"
-    steps: Annotated[int | None, Field(description="Optimiser steps; None: as the preset says.")] = None
+    steps: Annotated[
+        int | None,
+        Field(description="Optimiser steps; None: as the preset says. In tiny and cpu the schedules are as long."),
+    ] = None
+    pbr: Annotated[
+        bool,
+        Field(description="Also train the branch that shades material by light; gpu and paper have it."),
+    ] = False
     seed: Annotated[int, Field(description="Everything random follows from it.")] = 0
     held_out_cameras: list[str] = Field(default=[], description="Cameras never learned from.")
     held_out_gestures: list[str] = Field(default=[], description="Gestures never learned from.")
+    held_out_subjects: list[str] = Field(default=[], description="People never learned from.")
     least_subjects: Annotated[int, Field(description="A version with fewer people is refused.")] = 2
     device: Annotated[str, Field(description="auto (a GPU, if there is one), cpu or cuda.")] = "auto"
 
@@ -44,20 +52,22 @@ def prior(context: dg.AssetExecutionContext, config: PriorConfig, places: Places
     from palm_data.hand.model import load_hand_model
     from palm_data.loader.release import open_release
     from palm_model.prior.launch import chosen_device
-    from palm_model.prior.presets import preset
     from palm_model.prior.stage import make_prior
-    from schemas.prior import HeldOut, TrainingSettings
+    from pipelines.prior_settings import prior_settings
 
     told, workspace = places.settings(), places.workspace()
     with retried_only_if_it_may_pass():
-        plain = preset(config.preset)
-        changed = {"steps": config.steps or plain.training.steps, "least_subjects": config.least_subjects}
-        settings = plain.model_copy(
-            update={
-                "seed": config.seed,
-                "training": TrainingSettings.model_validate({**plain.training.model_dump(), **changed}),
-                "held_out": HeldOut(cameras=tuple(config.held_out_cameras), gestures=tuple(config.held_out_gestures)),
-            }
+        settings = prior_settings(
+            config.preset,
+            steps=config.steps,
+            least_subjects=config.least_subjects,
+            held_out={
+                "cameras": config.held_out_cameras,
+                "gestures": config.held_out_gestures,
+                "subjects": config.held_out_subjects,
+            },
+            seed=config.seed,
+            pbr=config.pbr,
         )
         report = make_prior(
             open_release(told.releases_place, config.version),

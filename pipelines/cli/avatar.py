@@ -4,11 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
-from pipelines.cli.console import console, say
+from pipelines.cli.console import progress_bar, say, show_rows
 from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -70,7 +67,7 @@ def personalize(
         given = _released_photos(release, subject, frame or [], camera_id or [], model)
     changes = {"seed": seed} | ({} if steps is None else {"steps": steps})
     settings = AvatarSettings.model_validate(changes)
-    with _bar() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("fitting", total=settings.steps)
         figures = fill_avatar_folder(
             out,
@@ -83,10 +80,7 @@ def personalize(
                 task, completed=told.step, description=f"fitting, loss {told.losses['total']:.3f}"
             ),
         )
-    table = Table("", "", show_header=False, box=None, pad_edge=False)
-    for name, value in figures.items():
-        table.add_row(f"[bold]{name}[/]", str(value))
-    console.print(table)
+    show_rows(figures)
     say(str(out))
 
 
@@ -160,14 +154,3 @@ def _released_photos(
     opened = palm_data.open_release(release)
     every = cameras if len(cameras) == len(frames) else cameras * len(frames)
     return [released_photo(opened, subject, frame, one, model) for frame, one in zip(frames, every, strict=True)]
-
-
-def _bar() -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True), transient=True)

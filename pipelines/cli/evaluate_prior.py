@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pipelines.cli.console import progress_bar
 
 if TYPE_CHECKING:
     from schemas.settings import Settings
@@ -61,7 +61,7 @@ def prior(
     opened = palm_data.open_release(release or settings.releases_place, trained.card.release_version)
     folder = truth or settings.workspace.absolute().parent / "truth"
     kept = Truth(folder, views or folder.absolute().parent / "truth_views", threads)
-    with _bar() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("choosing views")
         figures = score_prior(
             trained, opened, kept, PriorEvaluationSettings(),
@@ -95,14 +95,3 @@ def _trained(settings: "Settings", version: str | None) -> Path:
     place = Workspace(settings.workspace)
     keys = sorted(place.keys(STAGE), key=lambda key: tuple(map(int, key.split("."))))
     return place.output(STAGE, version or (keys[-1] if keys else "any version"))
-
-
-def _bar() -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True), transient=True)

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from pipelines.cli import train_prior, train_sdf
-from pipelines.cli.console import console
+from pipelines.cli.console import console, progress_bar, show_rows
 from schemas.errors import SettingsError
 from schemas.settings import Settings, load_settings
 
@@ -66,7 +64,7 @@ def detector(
     parts = [load_examples(sessions, settings)] if sessions else []
     parts += [released_examples(palm_data.open_release(folder), settings) for folder in release or []]
     place = Workspace(places[0])
-    with _bar() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("training", total=settings.detector.training.steps)
         report = make_detector(
             merged_examples(parts),
@@ -77,10 +75,7 @@ def detector(
                 task, completed=done, total=total, description=f"training, loss {loss:.3f}"
             ),
         )
-    table = Table("", "", show_header=False, box=None, pad_edge=False)
-    for name, value in report.figures.items():
-        table.add_row(f"[bold]{name}[/]", str(value))
-    console.print(table)
+    show_rows(report.figures)
     folder = place.output(TRAINING, KEY)
     console.print("trained" if report.ran else "unchanged: the same detector was there already")
     if out is not None:
@@ -92,7 +87,6 @@ def detector(
 
 app.command("prior")(train_prior.prior)
 app.command("sdf")(train_sdf.sdf)
-app.command("prior")(train_prior.prior)
 
 
 @app.command("annotate-next")
@@ -123,14 +117,3 @@ def _settings(steps: int | None) -> Settings:
         return settings
     training = settings.detector.training.model_copy(update={"steps": steps})
     return settings.model_copy(update={"detector": settings.detector.model_copy(update={"training": training})})
-
-
-def _bar() -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True), transient=True)

@@ -1,19 +1,14 @@
 """`palm train prior`: the hand prior, from a release."""
 
-import json
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
-from pipelines.cli.console import console
+from pipelines.cli.console import console, progress_bar, show_rows
 from schemas.errors import SettingsError
 from schemas.settings import load_settings
 
@@ -89,13 +84,14 @@ def prior(
     from palm_data.store.workspace import Workspace
     from palm_model.prior.launch import chosen_device, is_first_process, processes
     from palm_model.prior.stage import make_prior, make_prior_in, states_folder
+    from pipelines.prior_settings import prior_settings
 
     if out is not None and workspace is not None:
         raise SettingsError("--out: expected it or --workspace, found both.")
     settings = prior_settings(
         preset,
         steps=steps,
-        training={"least_subjects": least_subjects},
+        least_subjects=least_subjects,
         held_out={"cameras": hold_out_camera, "gestures": hold_out_gesture, "subjects": hold_out_subject},
         seed=seed,
         pbr=pbr,
@@ -122,64 +118,6 @@ def prior(
         _show(report, out or into.output(report.stage, report.key))
 
 
-def prior_settings(
-    preset: str,
-    *,
-    training: Mapping[str, object],
-    held_out: Mapping[str, Sequence[str] | None],
-    steps: int | None = None,
-    seed: int | None = None,
-    pbr: bool = False,
-    without: Sequence[str] = (),
-    changes: Sequence[str] = (),
-) -> "PriorSettings":
-    """A preset's settings with what a person wants otherwise; None and nothing leave a value as it is.
-
-    Args:
-        changes: `path.to.setting=value`, the value as JSON or as plain text.
-
-    Raises:
-        SettingsError: if a preset, a term of the loss or a setting is unknown, or a value does not fit.
-    """
-    from palm_model.prior.presets import preset as preset_named
-    from palm_model.prior.presets import with_pbr
-    from schemas.prior import PriorSettings
-    from schemas.prior_losses import LOSS_NAMES
-
-    plain = preset_named(preset, steps=steps)
-    values = (with_pbr(plain) if pbr and plain.pbr is None else plain).model_dump(mode="json")
-    values["training"] |= {name: value for name, value in training.items() if value is not None}
-    values["held_out"] |= {name: list(value) for name, value in held_out.items() if value}
-    values["seed"] = values["seed"] if seed is None else seed
-    for name in without:
-        if name not in LOSS_NAMES:
-            raise SettingsError(f"--without: expected one of {', '.join(LOSS_NAMES)}, found {name!r}.")
-        values["losses"][name] = None
-    for change in changes:
-        _change(values, change)
-    try:
-        return PriorSettings.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{where}: {first['msg']}, found {first['input']!r:.80}.") from None
-
-
-def _change(values: dict[str, Any], change: str) -> None:
-    path, equals, text = change.partition("=")
-    *above, name = path.split(".")
-    at: Any = values
-    for part in above:
-        at = at.get(part) if isinstance(at, dict) else None
-    if not equals or not isinstance(at, dict) or name not in at:
-        known = ", ".join(sorted(at)) if isinstance(at, dict) else ", ".join(sorted(values))
-        raise SettingsError(f"--set: expected setting=value with one of {known}, found {change!r}.")
-    try:
-        at[name] = json.loads(text)
-    except ValueError:
-        at[name] = text
-
-
 @contextmanager
 def _bar(
     settings: "PriorSettings", *, shown: bool
@@ -188,11 +126,8 @@ def _bar(
 
     One of its own while the geometry is pre-trained.
     """
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    )  # fmt: skip
     seen = ""
-    with Progress(*columns, console=Console(file=sys.stderr), transient=True, disable=not shown) as bar:
+    with progress_bar(shown=shown) as bar:
         task = bar.add_task("prior", total=settings.training.steps)
 
         def step(report: "Report") -> None:
@@ -210,9 +145,6 @@ def _bar(
 
 
 def _show(report: "StageReport", folder: Path) -> None:
-    table = Table("", "", show_header=False, box=None, pad_edge=False)
-    for name, value in report.figures.items():
-        table.add_row(f"[bold]{name.replace('_', ' ')}[/]", str(value))
-    console.print(table)
+    show_rows({name.replace("_", " "): value for name, value in report.figures.items()})
     console.print("trained" if report.ran else "unchanged: the same prior was there already")
     console.print(str(folder / "prior.safetensors"), highlight=False, soft_wrap=True)

@@ -4,11 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
-from pipelines.cli.console import console
+from pipelines.cli.console import console, progress_bar, show_rows
 from schemas.settings import load_settings
 
 
@@ -38,7 +35,7 @@ def sdf(
     network_seed = prior.seed if seed is None else seed
     model = load_hand_model(hand_model or load_settings().hand_model)
     network = build_palm_net(prior.model_copy(update={"seed": network_seed}), model, 1)
-    with _bar() as bar:
+    with progress_bar() as bar:
         task = bar.add_task(f"{settings.shapes} hands", total=settings.steps)
         figures = pretrain_geometry(
             network,
@@ -51,20 +48,6 @@ def sdf(
     write_pretrained(out, network, pretrained_card(network, model, settings, figures, network_seed=network_seed))
     picture = out.with_suffix(".png")
     write_png(picture, pretraining_picture(learned_sdf(network, settings), model))
-    table = Table("", "", show_header=False, box=None, pad_edge=False)
-    for name, value in figures.items():
-        table.add_row(f"[bold]{name}[/]", str(value))
-    console.print(table)
+    show_rows(figures)
     for path in (out, picture):
         console.print(str(path), highlight=False, soft_wrap=True)
-
-
-def _bar() -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True), transient=True)

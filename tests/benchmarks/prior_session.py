@@ -28,7 +28,8 @@ from palm_model.prior.pretrained import load_pretrained
 from palm_model.prior.train import PriorTraining, Report
 from schemas.errors import StoreError
 from schemas.prior import HeldOut, PriorSettings
-from tests.benchmarks.duel import machine
+from schemas.prior_card import PriorCard
+from tests.benchmarks.duel import Result, machine
 from tests.benchmarks.prior_duel import step_duel
 
 FOLDER = Path("demo-prior")
@@ -81,8 +82,18 @@ class PriorBench:
         return network
 
     def train(self, release: Release, hands: ReleasedHands) -> None:
-        """Train, with two threads; steps a minute and the whole time beside the prior."""
+        """Train, with two threads; steps a minute and the whole time beside the prior.
+
+        Raises:
+            StoreError: if a prior is there that was trained with other settings, or on another release.
+        """
         if (self.prior / CHECKPOINT_FILE).exists():
+            card = PriorCard.model_validate_json((self.prior / CARD_FILE).read_bytes())
+            if (card.settings, card.merkle_root) != (self.settings, release.manifest.merkle_root):
+                raise StoreError(
+                    f"{self.prior}: expected a prior of preset {PRESET} as it is now and of {release.manifest.merkle_root}, "
+                    "found one of other settings or data, whose figures are not this bench's. Remove that folder."
+                )
             return
         torch.set_num_threads(2)
         state = self.prior / "state.safetensors"
@@ -109,10 +120,13 @@ class PriorBench:
             write_bytes(made, told.encode())
         return json.loads(made.read_text())  # type: ignore[no-any-return]
 
+    def step(self, release: Release, hands: ReleasedHands) -> Result:
+        """Both sides' steps, timed."""
+        return step_duel(release, hands, self.radiance_settings, self.start(hands, self.radiance_settings))
+
     def write(self, release: Release, hands: ReleasedHands, results: Path = RESULTS) -> None:
         """Measure both sides' steps, and write all into one file."""
-        evaluated = self.evaluate()
-        duel = step_duel(release, hands, self.radiance_settings, self.start(hands, self.radiance_settings))
+        evaluated, duel = self.evaluate(), self.step(release, hands)
         content = {
             "machine": machine(),
             "seed": SEED,

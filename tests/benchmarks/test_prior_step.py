@@ -10,7 +10,6 @@ import palm_data
 from palm_data.hand.model import load_hand_model
 from palm_model.prior.hands import released_hands
 from tests.benchmarks.duel import Result, write_results
-from tests.benchmarks.prior_duel import step_duel
 from tests.benchmarks.prior_session import FOLDER, VERSION, PriorBench
 
 PLACE = Path(os.environ.get("PRIOR_BENCH", FOLDER))
@@ -22,7 +21,6 @@ def test_step(benchmark: BenchmarkFixture) -> None:
     bench = PriorBench(PLACE)
     release = palm_data.open_release(PLACE / "releases", version=VERSION)
     hands = released_hands(release, load_hand_model(), bench.settings.skinning)
-    start = bench.start(hands)
-    result: Result = benchmark.pedantic(lambda: step_duel(release, hands, bench.settings, start), rounds=1)
+    result: Result = benchmark.pedantic(lambda: bench.step(release, hands), rounds=1)
     benchmark.extra_info.update(result.entry())
     write_results([result.entry()], [])

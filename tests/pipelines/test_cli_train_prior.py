@@ -7,11 +7,10 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from palm_model.prior.presets import preset
+from palm_model.prior.presets import preset, with_pbr
 from pipelines.cli.main import app
-from pipelines.cli.train_prior import prior_settings
+from pipelines.prior_settings import prior_settings
 from schemas.errors import BadInputError, PalmError, SettingsError, StoreError
-from schemas.prior import PriorSettings
 from tests.palm_model.prior import released
 
 SMALL = (
@@ -29,11 +28,6 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(*arguments: str | Path) -> Result:
     torch.set_num_threads(1)
     return CliRunner().invoke(app, ["train", "prior", *(str(one) for one in arguments)])
-
-
-def settings_with(**given: object) -> PriorSettings:
-    plain: dict[str, object] = {"training": {}, "held_out": {}, "seed": None, "without": (), "changes": ()}
-    return prior_settings("tiny", **{**plain, **given})  # type: ignore[arg-type]
 
 
 def test_a_release_becomes_a_prior_in_a_folder_once(releases: Path, tmp_path: Path) -> None:
@@ -83,11 +77,23 @@ def test_what_cannot_be_trained_is_one_clear_error_and_leaves_nothing(
 
 
 def test_settings_are_the_presets_where_nothing_else_is_said() -> None:
-    assert settings_with() == preset("tiny")
-    changed = settings_with(
-        training={"steps": 7, "least_subjects": None}, without=("normal",), changes=["training.table_rate=0.5"]
-    )
-    assert changed.training.steps == 7
+    assert prior_settings("tiny") == preset("tiny")
+    changed = prior_settings("tiny", least_subjects=7, without=("normal",), changes=["training.table_rate=0.5"])
+    assert changed.training.least_subjects == 7
     assert changed.training.table_rate == 0.5
     assert changed.losses.normal is None
     assert changed.losses.eikonal == preset("tiny").losses.eikonal
+
+
+def test_the_schedules_are_as_long_as_the_steps_asked_for_and_the_shaded_branch_comes_where_there_is_none() -> None:
+    assert prior_settings("cpu", steps=60) == preset("cpu", steps=60)
+    assert prior_settings("cpu", steps=60, pbr=True) == with_pbr(preset("cpu", steps=60))
+    assert prior_settings("gpu", pbr=True) == preset("gpu")
+    with pytest.raises(SettingsError, match="found -3"):
+        prior_settings("cpu", steps=-3)
+
+
+def test_each_kind_that_is_held_out_is_that_kind() -> None:
+    names = {"cameras": ["MCU_04"], "gestures": ["fist"], "subjects": ["0002"]}
+    assert prior_settings("tiny", held_out=names).held_out.model_dump(mode="json") == names
+    assert prior_settings("tiny", held_out={"cameras": None, "gestures": []}) == preset("tiny")
