@@ -1,6 +1,7 @@
 """Avatars as assets, and from the command line: a released view or a user's own files in, a file and pictures out."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -9,14 +10,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from palm_data.store.atomic import file_sha256
 from palm_data.store.workspace import Workspace
-from palm_data.testing.tiny import Tiny
+from palm_data.testing.tiny import Tiny, write_subjects
 from palm_model.avatar.stage import ViewInput
-from palm_model.prior.checkpoint import write_checkpoint
+from palm_model.prior.checkpoint import CHECKPOINT_FILE, write_checkpoint
 from pipelines.assets.avatar import avatar, relit_views
 from pipelines.batch import BatchRequest, _selected
 from pipelines.cli.main import app
 from pipelines.definitions import build_definitions
+from pipelines.outcomes import RETIRED
 from pipelines.resources import Places
 from schemas.errors import SettingsError
 from tests.palm_model.avatar.scene import photographed, small_prior
@@ -107,3 +110,42 @@ def test_the_formats_are_shown() -> None:
     shown = json.loads(told.output)
     assert set(shown) == {"HandFit", "PhotoCamera"}
     assert all(one["examples"] for one in shown.values())
+
+
+def test_the_asset_takes_the_workspaces_own_prior_and_forgets_who_withdrew(
+    coloured: Tiny, prior: Path, tmp_path: Path
+) -> None:
+    raw, workspace = tmp_path / "raw", Workspace(tmp_path / "w")
+    places = Places(raw=str(raw), workspace_root=str(workspace.root), releases=str(coloured.settings.releases))
+    write_subjects(raw, ["0001", "0002"])
+
+    def work(folder: Path) -> None:
+        shutil.copyfile(prior, folder / CHECKPOINT_FILE)
+
+    def made(*names: str) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            [avatar, relit_views],
+            resources={"places": places},
+            partition_key=KEY,
+            run_config={"ops": {"avatar": {"config": {"steps": 0}}}} if "avatar" in names else {},
+            instance=instance,
+            selection=list(names),
+        )
+
+    workspace.run_stage("prior", "0.2.0", code_version="1", settings={}, inputs={}, work=work)
+    with dg.instance_for_test() as instance:
+        instance.add_dynamic_partitions("avatar_inputs", [KEY])
+        for asset in ("avatar", "relit_views"):
+            assert made("avatar", "relit_views").success
+            card = json.loads((workspace.output("avatar", KEY) / "card.json").read_text())
+            assert card["prior_sha256"] == file_sha256(prior)
+            state = workspace.root / "training" / "avatar" / KEY / "fit.safetensors"
+            state.parent.mkdir(parents=True)
+            state.write_bytes(b"what a killed fit left")
+            write_subjects(raw, ["0001", "0002"], withdrawn=["0001"])
+            (told,) = made(asset).asset_materializations_for_node(asset)
+            assert str(told.metadata[RETIRED].value).startswith("consent withdrawn")
+            assert workspace.record("avatar", KEY) is None
+            assert workspace.record("relit_views", KEY) is None
+            assert not state.exists()
+            write_subjects(raw, ["0001", "0002"])

@@ -113,6 +113,18 @@ def test_a_state_that_is_damaged_or_another_fits_is_not_gone_on_from(
     assert steps[0] == 1
 
 
+def test_a_state_of_this_fit_with_one_other_bit_is_not_gone_on_from(tmp_path: Path) -> None:
+    few = FEW_STEPS.model_copy(update={"steps": 3, "save_every": 1})
+    state = tmp_path / "fit.safetensors"
+    fitted_anew(few, state_file=state)
+    content = bytearray(state.read_bytes())
+    content[-1] ^= 1
+    state.write_bytes(content)
+    steps: list[int] = []
+    fitted_anew(few, state_file=state, report=lambda report: steps.append(report.step))
+    assert steps == [1, 2, 3]
+
+
 def test_a_hand_that_was_fitted_a_little_off_is_moved_back() -> None:
     off = FIT.model_copy(update={"transl": tuple(np.add(FIT.transl, (0.004, 0.0, -0.003)).tolist())})
     photo = replace(photographed(), fit=off)
