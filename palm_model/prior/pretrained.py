@@ -91,6 +91,5 @@ def _check(path: Path, card: PretrainedCard, learned: CanonicalSdf, model: HandM
     for name, (wanted, found) in compared.items():
         if wanted != found:
             raise IntegrityError(
-                f"{path}: {name}: expected {wanted}, as the network to start has it, found {found}. "
-                f"{_KIND.hint}"
+                f"{path}: {name}: expected {wanted}, as the network to start has it, found {found}. {_KIND.hint}"
             )
