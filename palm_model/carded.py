@@ -102,14 +102,16 @@ class CardedKind(Generic[Card]):
 
 
 def fill_exactly(network: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path, hint: str) -> None:
-    """Give a network these tensors, which must be its own in name and shape; they take its types.
+    """Give a network these tensors, which must be its own in name and shape, and finite; they take its types.
 
     Raises:
-        IntegrityError: if they are others.
+        IntegrityError: if they are others; the network is as before then.
     """
     wanted = network.state_dict()
     if {name: tensor.shape for name, tensor in tensors.items()} != {name: one.shape for name, one in wanted.items()}:
         raise IntegrityError(
             f"{path}: expected the tensors of the network that its card tells of, found others. {hint}"
         )
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise IntegrityError(f"{path}: expected finite weights, found others. {hint}")
     network.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()})

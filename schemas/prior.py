@@ -107,6 +107,10 @@ class TrainingSettings(BaseModel):
     def _draws_something(self) -> Self:
         if self.bundles + self.patches == 0:
             raise ValueError("expected bundles or patches above 0, found 0 of both")
+        if self.bundle_rays_around >= self.bundle_rays:
+            raise ValueError(
+                f"expected bundle_rays_around below bundle_rays {self.bundle_rays}, found {self.bundle_rays_around}"
+            )
         for name in ("bundles", "patches"):
             if getattr(self, name) % self.micro_batches:
                 raise ValueError(

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from palm_data.store.atomic import write_bytes
@@ -99,8 +98,3 @@ def checkpoint_sha256(path: Path) -> Sha256:
 
 def _stored(name: str, tensor: Tensor) -> Tensor:
     return tensor.half() if tensor.is_floating_point() and not name.endswith(_RUNNING) else tensor
-
-
-def finite_weights(network: nn.Module) -> bool:
-    """Whether every weight is a number."""
-    return all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values())

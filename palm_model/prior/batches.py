@@ -7,6 +7,7 @@ does every part of a step that is taken in several, and every view comes once be
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -152,19 +153,17 @@ class Batches:
         training = self._settings.training
         kinds: tuple[tuple[_Kind, int], ...] = (("rays", training.bundles), ("patches", training.patches))
         whole = [(kind, step * count + place) for kind, count in kinds for place in range(count)]
-        found = [self._drawn(kind, position) for kind, position in whole[part::parts]]
-        return replace(_joined([bundle for bundle, _ in found]), skipped=sum(missed for _, missed in found))
+        return _joined([self._drawn(kind, position) for kind, position in whole[part::parts]])
 
-    def _drawn(self, kind: _Kind, position: int) -> tuple[Batch, int]:
+    def _drawn(self, kind: _Kind, position: int) -> Batch:
         """The bundle at a position of the endless order of its kind, or the next that can be read."""
         dataset = self._rays if kind == "rays" else self._patches
         length = len(self._kept)
         for missed in range(_TRIES):
             epoch, at = divmod(position + missed * (length // _TRIES + 1), length)
-            order = epoch_order(length, self._settings.seed, 2 * epoch + (kind == "patches"), shuffle=True)
-            index = int(self._kept[order[at]])
+            index = int(self._kept[_epoch(length, self._settings.seed, 2 * epoch + (kind == "patches"))[at]])
             try:
-                return self._batch(kind, dataset, epoch, index, position), missed
+                return replace(self._batch(kind, dataset, epoch, index, position), skipped=missed)
             except (IntegrityError, StoreError) as error:
                 if missed + 1 == _TRIES:
                     raise
@@ -219,6 +218,12 @@ class Batches:
             if bool((batch.normal.abs().amax(dim=-1) > 0).any()):
                 return True
         return False
+
+
+@lru_cache(maxsize=4)
+def _epoch(length: int, seed: int, epoch: int) -> Int[np.ndarray, " length"]:
+    """The order of an epoch, sorted once and not for every bundle: of both kinds, and at their epochs' ends of the next."""
+    return epoch_order(length, seed, epoch, shuffle=True)
 
 
 def training_cameras(release: Release, settings: PriorSettings) -> list[CameraId]:

@@ -41,14 +41,6 @@ class Ranks:
         for one, had, part in zip(chosen, anywhere.tolist(), parts, strict=True):
             one.grad = (part / self.count).view_as(one) if had else None
 
-    def first_says(self, value: bool = False) -> bool:
-        """What the first process says, who gives it; the others wait for it."""
-        if self.count == 1:
-            return value
-        said = torch.tensor([int(value)], device="cuda" if distributed.get_backend() == "nccl" else "cpu")
-        distributed.broadcast(said, 0)
-        return bool(said)
-
     def wait(self) -> None:
         """Until all processes are here."""
         if self.count > 1:

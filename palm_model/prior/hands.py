@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -38,11 +39,15 @@ class ReleasedHands:
             StoreError: if the capture is not here, or has no fitted hand.
         """
         try:
-            return self.keys.index((subject_id, frame))
-        except ValueError:
+            return self._rows[subject_id, frame]
+        except KeyError:
             raise StoreError(
                 f"prior: subject {subject_id}, frame {frame}: expected a fitted hand, found none."
             ) from None
+
+    @cached_property
+    def _rows(self) -> dict[tuple[SubjectId, int], int]:
+        return {key: row for row, key in enumerate(self.keys)}
 
     def to(self, device: torch.device | str) -> "ReleasedHands":
         """The same hands on a device."""

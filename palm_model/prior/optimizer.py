@@ -1,11 +1,10 @@
 """The optimiser of a prior: Adam with rates of their own for tables, networks, geometry, density and light."""
 
-import math
-
 import torch
 
 from palm_model.prior.network import PalmNet
 from palm_model.prior.pbr_branch import branch_of
+from palm_model.prior.schedule import rising_and_falling
 from schemas.prior import TrainingSettings
 
 _DENSITY = "density."
@@ -48,8 +47,5 @@ def set_rates(optimizer: torch.optim.Optimizer, training: TrainingSettings, step
 
 
 def rate_share(training: TrainingSettings, step: int) -> float:
-    """Linear warm-up, then a cosine down to `last_rate`."""
-    if step < training.warm_up:
-        return (step + 1.0) / (training.warm_up + 1.0)
-    share = (step - training.warm_up) / max(training.steps - training.warm_up, 1)
-    return training.last_rate + (1.0 - training.last_rate) * 0.5 * (1.0 + math.cos(math.pi * share))
+    """What the warm-up and the cosine leave of the rates at a step."""
+    return rising_and_falling(step, training.steps, warm_up=training.warm_up, last=training.last_rate)

@@ -63,7 +63,7 @@ def _tiny(steps: int) -> PriorSettings:
         encoding,
         FieldSettings(width=32, pose_code=8, shape_code=16, appearance_code=16, code_std=0.05),
         GuidedSampling(samples=12),
-        LossSettings(**_small_losses(steps), perceptual=None, laplacian_step_m=1e-3),
+        LossSettings(**_small_losses(steps), perceptual=None),
         steps=steps,
         patches=0,
         pretraining=PretrainingSettings(steps=500, batch=2048, eikonal_points=128),
@@ -72,18 +72,12 @@ def _tiny(steps: int) -> PriorSettings:
 
 def _cpu(steps: int) -> PriorSettings:
     encoding = EncodingSettings(levels=12, log2_table_size=16)
-    losses = LossSettings(
-        **_small_losses(steps),
-        perceptual=FromStep(step=6, then=Constant(weight=0.1)),
-        perceptual_network="st-lpips-alex",
-        laplacian_step_m=1e-3,
-    )
     return _small(
         "cpu",
         encoding,
         FieldSettings(code_std=0.05),
         GuidedSampling(),
-        losses,
+        LossSettings(**_small_losses(steps), perceptual_network="st-lpips-alex"),
         steps=steps,
         patches=1,
         pretraining=PretrainingSettings(),
@@ -107,6 +101,7 @@ def _small(
     training and held-out views alike came out worse.
     """
     patch_px, bundles = 16, 4
+    bundle_rays = (512 - patches * patch_px**2) // bundles
     return PriorSettings(
         preset=name,
         fields=fields,
@@ -119,8 +114,8 @@ def _small(
         training=TrainingSettings(
             steps=steps,
             bundles=bundles,
-            bundle_rays=(512 - patches * patch_px**2) // bundles,
-            bundle_rays_around=(512 - patches * patch_px**2) // bundles // 4,
+            bundle_rays=bundle_rays,
+            bundle_rays_around=bundle_rays // 4,
             patches=patches,
             patch_px=patch_px,
             table_rate=1e-2,
@@ -142,6 +137,7 @@ def _small(
 
 
 def _small_losses(steps: int) -> Mapping[str, object]:
+    """Of all presets but paper; patches are compared as there, where there are any."""
     return {
         "colour": Constant(weight=1.0),
         "pbr_colour": None,
@@ -149,6 +145,7 @@ def _small_losses(steps: int) -> Mapping[str, object]:
         "normal": Constant(weight=0.3),
         "eikonal": Constant(weight=0.05),
         "laplacian": Constant(weight=0.1),
+        "laplacian_step_m": 1e-3,
         "latent_shape": Constant(weight=1e-3),
         "latent_appearance": Constant(weight=1e-3),
     }
@@ -171,10 +168,8 @@ def _gpu(steps: int) -> PriorSettings:
         ),
         losses=LossSettings(
             **{**_small_losses(steps), "pbr_colour": FromStep(step=steps // 2, then=Constant(weight=0.2))},
-            perceptual=FromStep(step=6, then=Constant(weight=0.1)),
-            laplacian_step_m=1e-3,
         ),
-        pretraining=PretrainingSettings(steps=2000, batch=8192, eikonal_points=512),
+        pretraining=_large_pretraining(),
         training=_large_training(
             steps=steps,
             bundles=16,
@@ -196,7 +191,7 @@ def _paper(steps: int) -> PriorSettings:
         radiance_encoding=EncodingSettings(),
         volume=VolumeSettings(sampling=BlindSampling()),
         skinning=SkinningSettings(),
-        pretraining=PretrainingSettings(steps=2000, batch=8192, eikonal_points=512),
+        pretraining=_large_pretraining(),
         losses=LossSettings(),
         pbr=PbrTrainingSettings(),
         training=_large_training(
@@ -210,6 +205,10 @@ def _paper(steps: int) -> PriorSettings:
             mixed_precision=False,
         ),
     )
+
+
+def _large_pretraining() -> PretrainingSettings:
+    return PretrainingSettings(steps=2000, batch=8192, eikonal_points=512)
 
 
 def _large_training(

@@ -1,23 +1,17 @@
 """A pre-trained geometry network on disk: its weights in a safetensors file, its card in the header."""
 
-import json
-import struct
 from pathlib import Path
-
-from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 
 from palm_data.hand.model import HandModel
 from palm_data.store.atomic import write_bytes
+from palm_model.carded import CardedKind, fill_exactly
 from palm_model.prior.canonical_sdf import CanonicalSdf
 from palm_model.prior.network import PalmNet
 from palm_model.prior.pretraining import CODE_VERSION, pretraining_digest
 from schemas.errors import IntegrityError
 from schemas.prior_pretraining import PretrainedCard, PretrainingSettings
 
-_MAX_BYTES = 1 << 31
-_MAX_CARD_BYTES = 1 << 24
+_KIND = CardedKind("a pre-trained SDF", PretrainedCard, 1 << 31, "Train one with: palm train sdf")
 _FREE_FIELDS = ("appearance_code", "separate_codes", "code_std", "sphere_radius", "beta_initial", "beta_least")
 """Settings of the fields that a pre-trained geometry network fits any value of."""
 _FREE_ENCODING = ("first_value",)
@@ -63,9 +57,7 @@ def write_pretrained(path: Path, network: PalmNet, card: PretrainedCard) -> None
     Raises:
         SettingsError: if the network's parts are not those that are trained.
     """
-    geometry = CanonicalSdf.of(network).geometry
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in geometry.state_dict().items()}
-    write_bytes(path, save(tensors, metadata={"card": json.dumps(card.model_dump(mode="json"), sort_keys=True)}))
+    write_bytes(path, _KIND.content(CanonicalSdf.of(network).geometry.state_dict(), card))
 
 
 def load_pretrained(path: Path, network: PalmNet, model: HandModel) -> PretrainedCard:
@@ -77,29 +69,10 @@ def load_pretrained(path: Path, network: PalmNet, model: HandModel) -> Pretraine
         SettingsError: if the network's parts are not those that are trained.
     """
     learned = CanonicalSdf.of(network)
-    content = _content(path)
-    card = _card(path, content)
-    _check(path, card, learned, model)
-    wanted = learned.geometry.state_dict()
-    try:
-        tensors = load(content)
-    except SafetensorError as error:
-        raise IntegrityError(f"{path}: expected a safetensors file, found {error}.") from None
-    if {name: tensor.shape for name, tensor in tensors.items()} != {name: one.shape for name, one in wanted.items()}:
-        raise IntegrityError(f"{path}: expected the tensors that its card tells of, found others. Train it again.")
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-        raise IntegrityError(f"{path}: expected finite weights, found others. Train it again.")
-    learned.geometry.load_state_dict(tensors)
-    return card
-
-
-def read_pretrained_card(path: Path) -> PretrainedCard:
-    """A file's card.
-
-    Raises:
-        IntegrityError: if the file is missing, too large, or has none.
-    """
-    return _card(path, _content(path))
+    found = _KIND.read(path)
+    _check(path, found.card, learned, model)
+    fill_exactly(learned.geometry, found.tensors, path, _KIND.hint)
+    return found.card
 
 
 def _check(path: Path, card: PretrainedCard, learned: CanonicalSdf, model: HandModel) -> None:
@@ -118,30 +91,5 @@ def _check(path: Path, card: PretrainedCard, learned: CanonicalSdf, model: HandM
     for name, (wanted, found) in compared.items():
         if wanted != found:
             raise IntegrityError(
-                f"{path}: {name}: expected {wanted}, as the network to start has it, found {found}. "
-                "Train one for it with: palm train sdf"
+                f"{path}: {name}: expected {wanted}, as the network to start has it, found {found}. {_KIND.hint}"
             )
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise IntegrityError(
-            f"{path}: expected a pre-trained SDF, found {error.strerror}. Train one with: palm train sdf"
-        ) from error
-    if len(content) > _MAX_BYTES:
-        raise IntegrityError(f"{path}: expected at most {_MAX_BYTES} bytes, found more.")
-    return content
-
-
-def _card(path: Path, content: bytes) -> PretrainedCard:
-    try:
-        (length,) = struct.unpack("<Q", content[:8])
-        header = content[8 : 8 + min(length, _MAX_CARD_BYTES)]
-        return PretrainedCard.model_validate_json(json.loads(header)["__metadata__"]["card"])
-    except (struct.error, ValueError, KeyError, TypeError, ValidationError):
-        raise IntegrityError(
-            f"{path}: expected a pre-trained SDF's card in the header, found none. Train it again."
-        ) from None

@@ -20,6 +20,7 @@ from palm_model.prior.canonical_sdf import CanonicalSdf, Told
 from palm_model.prior.encoding_levels import levels_of
 from palm_model.prior.network import PalmNet
 from palm_model.prior.pretraining_figures import figures
+from palm_model.prior.schedule import rising_and_falling
 from palm_model.prior.sdf_samples import SdfSamples, random_shapes, sample_hands
 from schemas.errors import TrainingError
 from schemas.ids import Sha256
@@ -56,7 +57,10 @@ def pretrain_geometry(
     parameters = [one for one in learned.geometry.parameters() if one.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=1.0, betas=(0.9, 0.99), eps=1e-15)
     for step in range(settings.steps):
-        optimizer.param_groups[0]["lr"] = settings.learning_rate * _rate_share(settings, step)
+        share = rising_and_falling(
+            step, settings.steps, warm_up=settings.warm_up * settings.steps, last=settings.last_rate
+        )
+        optimizer.param_groups[0]["lr"] = settings.learning_rate * share
         rows = torch.randint(samples.sdf.numel(), (settings.batch,), generator=random).to(learned.device)
         shapes = samples.betas[rows // samples.sdf.shape[1]]
         told = learned.told(shapes, mean_pose, settings.pose_std_rad, random)
@@ -124,12 +128,3 @@ def _check(parameters: list[torch.nn.Parameter], step: int, loss: float, setting
             f"pre-training: step {step}: expected finite gradients, found others (loss {loss}). "
             f"Take a smaller learning_rate than {settings.learning_rate}."
         )
-
-
-def _rate_share(settings: PretrainingSettings, step: int) -> float:
-    """Linear warm-up, then a cosine down to `last_rate`."""
-    warm = settings.warm_up * settings.steps
-    if step < warm:
-        return (step + 1.0) / (warm + 1.0)
-    share = (step - warm) / max(settings.steps - warm, 1.0)
-    return settings.last_rate + (1.0 - settings.last_rate) * 0.5 * (1.0 + math.cos(math.pi * share))

@@ -86,10 +86,8 @@ def make_prior(
         StoreError: if the version has no labels, or was fitted with another hand model.
         TrainingError: as `PriorTraining.run`.
     """
-    given, ranks = (
-        _Given(release, settings, model, device or torch.device("cpu"), progress, pretraining),
-        current_ranks(),
-    )
+    given = _Given(release, settings, model, device or torch.device("cpu"), progress, pretraining)
+    ranks = current_ranks()
     state_file = states_folder(workspace) / f"{given.digest}.safetensors"
     if not ranks.first:
         if _told(ranks, given.device, train=False):
@@ -107,13 +105,6 @@ def make_prior(
             (json.dumps({**trained.card.figures, **figures}, indent=1, sort_keys=True) + "\n").encode(),
         )
 
-    ran = False
-
-    def watched(folder: Path) -> None:
-        nonlocal ran
-        ran = True
-        work(folder)
-
     report = workspace.run_stage(
         STAGE,
         release.version,
@@ -124,9 +115,9 @@ def make_prior(
             "captures": release.digest(),
             "hand_model": model.sha256,
         },
-        work=watched,
+        work=work,
     )
-    if not ran:
+    if not report.ran:
         _told(ranks, given.device, train=False)
     state_file.unlink(missing_ok=True)  # a finished training needs no state
     shutil.rmtree(state_file.parent / _GEOMETRY, ignore_errors=True)

@@ -88,3 +88,12 @@ def test_a_network_takes_only_its_own_tensors(file: Path) -> None:
     assert torch.equal(network.weight, TENSORS["weight"])
     with pytest.raises(IntegrityError, match=r"others\. Train it"):
         fill_exactly(torch.nn.Linear(4, 2), KIND.read(file).tensors, file, "Train it.")
+
+
+def test_weights_that_are_no_numbers_are_refused_and_the_network_stays(file: Path) -> None:
+    network = torch.nn.Linear(3, 2)
+    before = network.weight.detach().clone()
+    spoilt = {**TENSORS, "bias": torch.tensor([0.0, torch.nan])}
+    with pytest.raises(IntegrityError, match=r"expected finite weights, found others\. Train it"):
+        fill_exactly(network, spoilt, file, "Train it.")
+    assert torch.equal(network.weight, before)

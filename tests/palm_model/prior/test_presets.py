@@ -70,6 +70,13 @@ def test_parts_of_encodings_open_one_after_the_other() -> None:
     assert [opening.at(step) for step in (0, 10, 15, 20)] == [4.0, 4.0, 5.0, 6.0]
 
 
+def test_a_bundle_of_which_no_ray_meets_the_hand_is_refused() -> None:
+    training = preset("tiny").training
+    values = {**training.model_dump(), "bundle_rays_around": training.bundle_rays}
+    with pytest.raises(ValueError, match="bundle_rays_around below bundle_rays 128, found 128"):
+        type(training).model_validate(values)
+
+
 def test_a_step_that_cannot_be_cut_into_its_parts_is_refused() -> None:
     values = preset("tiny").training.model_dump()
     with pytest.raises(ValueError, match="bundles to be a multiple of micro_batches 3"):

@@ -22,7 +22,7 @@ from palm_model.prior.progress import progress_at
 from palm_model.prior.train import Report, TrainedPrior
 from schemas.errors import SettingsError, TrainingError
 from schemas.prior import Opening, PriorSettings
-from schemas.prior_losses import Constant
+from schemas.prior_losses import Constant, FromStep
 from tests.palm_model.prior.conftest import Trained
 from tests.palm_model.prior.released import MODEL, VIEWS
 from tests.palm_model.prior.settings import SMALL, small, with_losses, with_training
@@ -140,6 +140,24 @@ def test_it_learns_and_keeps_the_weights_that_were_best(release: Release, hands:
     assert done.card.figures["validation_psnr"] == pytest.approx(max(seen), abs=1e-4)
     assert done.card.step == 4 * (seen.index(max(seen)) + 1)
     assert _psnr(done.network, run_of) == pytest.approx(max(seen), abs=1e-4)
+
+
+def test_weights_from_before_all_terms_count_are_not_kept_longer_however_good(
+    release: Release, hands: ReleasedHands, tmp_path: Path
+) -> None:
+    late = FromStep(step=2, then=Constant(weight=0.05))
+    settings = with_losses(small(steps=6, validate_every=2), laplacian=late)
+    run_of = training(release, hands, settings, tmp_path / "state")
+    kept: list[int] = []
+
+    def flatter(told: Report) -> None:
+        if told.validation_psnr is not None:
+            kept.append(run_of.state.best_step)
+            run_of.state.best_psnr = 1000.0  # what comes later is never better
+
+    done = run_of.run(flatter)
+    assert kept == [2, 4, 4]
+    assert done.card.step == 4
 
 
 def test_best_weights_are_shown_with_what_was_open_then(
